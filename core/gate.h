@@ -1,0 +1,45 @@
+/* gate.h -- the strict reader of HTTP/1 messages in front of evhttp.
+ *
+ * It watches a connection's bytes as they come and says how many of them are
+ * sound; evhttp gets only those.  RFC 9112 to the letter, where evhttp is lax:
+ * no bare LF, no obs-fold, no NUL, no space before a colon, one Content-Length
+ * or one "chunked" and never both, limits on everything.  A pure function over
+ * bytes: it does no I/O, keeps no body, and can be fuzzed. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "err.h"
+#include "slice.h"
+#include <stdint.h>
+
+struct gate_limits {
+    size_t head;      /* bytes of request line and headers: 32 KiB */
+    size_t headers;   /* how many: 100 */
+    size_t uri;       /* bytes: 2 KiB */
+    uint64_t body;    /* bytes: 16 MiB */
+};
+
+enum gate_phase { GATE_HEAD, GATE_BODY };
+
+struct gate { /* a plain value, one a connection; all zero but limits is ready */
+    const struct gate_limits *limits; /* borrowed, outlives the gate */
+    enum gate_phase phase;
+    /* private */
+    int step;
+    uint64_t left;      /* of the body, or of a chunk */
+    uint64_t total;     /* body bytes so far, for the limit */
+    size_t seen;        /* bytes of an unfinished head or chunk line looked at already */
+};
+
+struct gate_verdict {
+    size_t passed;    /* bytes from the front that are sound: evhttp may have them */
+    unsigned heads;   /* request heads that ended within them */
+    unsigned ends;    /* whole requests that ended within them */
+    int status;       /* 0, or the HTTP status to refuse with: 400 405 408 413 414 417 431 501 505 */
+    const char *reason; /* one sentence for the client when status is set; static */
+    const char *code;   /* a short stable word, e.g. "bare_lf"; static, for the counter */
+};
+
+/* Looks at bytes that follow what was passed before: the caller keeps what was
+ * not passed and offers it again, from its first byte, with what came after.  A
+ * head passes whole or not at all; body bytes pass as they come. */
+struct gate_verdict gate_read(struct gate *gate, struct slice bytes);

@@ -1,0 +1,31 @@
+/* slice.h -- a borrowed run of bytes: a pointer and a length, no terminator.
+ *
+ * A slice owns nothing.  Whoever hands one out says how long it is good for. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct slice {
+    const char *ptr; /* may be NULL when len is 0 */
+    size_t len;      /* bytes */
+};
+
+#define SLICE(literal) ((struct slice){(literal), sizeof(literal) - 1})
+
+static inline struct slice slice_of(const char *text)
+{
+    return (struct slice){text, strlen(text)};
+}
+
+static inline bool slice_is(struct slice slice, const char *text)
+{
+    size_t len = strlen(text);
+    return slice.len == len && memcmp(slice.ptr, text, len) == 0;
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
