@@ -1,0 +1,39 @@
+# The door.  What each target needs and does not find, tools/install gets with apt.
+FUZZ_SECONDS ?= 60
+
+.PHONY: build run test lint format bench fuzz nightly clean
+
+build:
+	@tools/install build
+	@cmake --preset default >/dev/null
+	@cmake --build --preset default --parallel
+
+run: build
+	@tools/demo
+
+test:
+	@tools/test
+
+lint:
+	@tools/install build test
+	@tools/lint
+
+format:
+	@tools/install test
+	clang-format -i core/*.[ch] $(wildcard fuzz/*.c)
+
+bench: build
+	@tools/install bench
+	@bench/run
+
+fuzz:
+	@tools/install build test
+	@tools/fuzz $(FUZZ_SECONDS)
+
+# The flow specs once more, under valgrind: slow, so not in `make test`.
+nightly: build
+	@tools/install test
+	@tools/nightly
+
+clean:
+	rm -rf build build-asan build-fuzz

@@ -1,0 +1,163 @@
+--- The rules of the house that no off-the-shelf linter knows: which words may
+--- stand in which file.  Comments and strings of C do not count.
+--
+-- A line that must break a rule says so: /* lint: reason */.
+
+local failures = 0
+
+local function report(path, number, what)
+  failures = failures + 1
+  io.stdout:write(("%s:%d: %s\n"):format(path, number, what))
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return "" end -- listed, but deleted in the work tree
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function list(command)
+  local names = {}
+  local pipe = assert(io.popen(command))
+  for name in pipe:lines() do
+    names[#names + 1] = name
+  end
+  pipe:close()
+  return names
+end
+
+--- The code of a C file: comments and literals blanked, lines kept.
+local function code_of(text)
+  local function blank(span)
+    return (span:gsub("[^\n]", " "))
+  end
+  text = text:gsub('\\[\\"\']', "  ")
+  text = text:gsub("'\"'", "   ")
+  -- whichever opens first rules, so both are looked for from left to right
+  local out, at = {}, 1
+  while true do
+    local comment = text:find("/[*/]", at)
+    local string = text:find('"', at, true)
+    local open = math.min(comment or math.huge, string or math.huge)
+    if open == math.huge then break end
+    local close
+    if open == string then
+      close = text:find('"', open + 1, true)
+    elseif text:sub(open, open + 1) == "/*" then
+      close = select(2, text:find("*/", open + 2, true))
+    else
+      close = (text:find("\n", open, true) or #text + 1) - 1
+    end
+    close = close or #text
+    out[#out + 1] = text:sub(at, open - 1) .. blank(text:sub(open, close))
+    at = close + 1
+  end
+  return table.concat(out) .. text:sub(at)
+end
+
+--- Calls found(name, line number) for each word of the code.
+local function each_word(path, found)
+  local text = read(path)
+  local code = code_of(text)
+  local number = 0
+  local lines = code:gmatch("([^\n]*)\n?")
+  for original in text:gmatch("([^\n]*)\n?") do
+    number = number + 1
+    local line = lines() or ""
+    if not original:find("/* lint: ", 1, true) then
+      for word, after in line:gmatch("([%a_][%w_]*)%s*(%(?)") do
+        found(word, number, after == "(")
+      end
+    end
+  end
+end
+
+local banned = {
+  strcpy = true, strcat = true, sprintf = true, vsprintf = true, strtok = true, atoi = true,
+  atol = true, atof = true, gets = true,
+}
+
+local allocators = {
+  malloc = true, calloc = true, realloc = true, reallocarray = true, free = true, strdup = true,
+  strndup = true, asprintf = true,
+}
+
+-- One library, one file.
+local homes = {
+  { prefix = "evhttp_", files = { "client.c" } },
+  { prefix = "curl_", files = { "upstream.c" } },
+  { prefix = "CURLOPT_", files = { "upstream.c" } },
+  { prefix = "luaL_", files = { "policy.c", "config.c", "document.c", "lua_%w+.c" } },
+  { prefix = "lua_", files = { "policy.c", "config.c", "document.c", "lua_%w+.c" },
+    not_files_of_ours = true },
+  { prefix = "cJSON_", files = { "lua_json.c", "document.c" } },
+  { prefix = "sqlite3_", files = { "ledger.c" } },
+}
+
+local function is_one_of(name, patterns)
+  for _, pattern in ipairs(patterns) do
+    if name:find("^" .. pattern:gsub("%.", "%%.") .. "$") then return true end
+  end
+  return false
+end
+
+--- lua_request_open is ours: a function of lua_request.c, which others may call.
+local function is_ours(word, files)
+  for _, path in ipairs(files) do
+    local stem = path:match("^core/(lua_%w+)%.h$")
+    if stem and word:sub(1, #stem + 1) == stem .. "_" then return true end
+  end
+  return false
+end
+
+local function check_c(path, files)
+  local name = path:match("[^/]+$")
+  each_word(path, function(word, number, is_call)
+    if is_call and banned[word] then
+      report(path, number, word .. " is banned")
+    end
+    if is_call and allocators[word] and name ~= "mem.c" then
+      report(path, number, word .. " belongs in mem.c; call mem_new, mem_dup or mem_free")
+    end
+    for _, home in ipairs(homes) do
+      local is_foreign = word:sub(1, #home.prefix) == home.prefix
+      if is_foreign and home.not_files_of_ours and is_ours(word, files) then is_foreign = false end
+      if is_foreign and is_call and not is_one_of(name, home.files) then
+        report(path, number, word .. " belongs in " .. table.concat(home.files, ", "))
+      end
+    end
+  end)
+end
+
+-- Names that only a work tree has.  Written in two halves, so as not to find itself.
+local private = {
+  "/wo" .. "rk/", "/ho" .. "me/%w", "/ro" .. "ot/", "/tmp/br" .. "ief", "fa" .. "rm%-",
+}
+local unwanted = {
+  "%.orig$", "%.rej$", "%.swp$", "%.log$", "%.o$", "%.so$", "%.env$", "%.pem$", "%.key$", "~$",
+  "^core%.%d+$",
+}
+
+local function check_any(path)
+  for _, pattern in ipairs(unwanted) do
+    if path:find(pattern) then report(path, 0, "such a file is not committed") end
+  end
+  if path:find("^fuzz/corpus/") or path == "package-lock.json" then return end
+  local number = 0
+  for line in read(path):gmatch("([^\n]*)\n?") do
+    number = number + 1
+    for _, pattern in ipairs(private) do
+      if line:find(pattern) then report(path, number, "names a place on one machine") end
+    end
+  end
+end
+
+local files = list("git ls-files --cached --others --exclude-standard")
+for _, path in ipairs(files) do
+  check_any(path)
+  if path:find("^core/.*%.[ch]$") then check_c(path, files) end
+end
+
+os.exit(failures == 0 and 0 or 1)
