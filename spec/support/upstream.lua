@@ -1,0 +1,77 @@
+--- A scripted provider inside the spec's own process: it does nothing by itself,
+--- so the spec decides every byte and every moment.
+
+local http = require("spec.support.http")
+local socket = require("spec.support.socket")
+
+local Upstream = {}
+Upstream.__index = Upstream
+
+local upstream = {}
+
+--- Listens on a free port.
+function upstream.new()
+  local listener = socket.listen()
+  return setmetatable({
+    listener = listener,
+    port = listener.port,
+    url = ("http://127.0.0.1:%d/v1"):format(listener.port),
+    connections = {},
+  }, Upstream)
+end
+
+--- The next connection; an error at the deadline.
+function Upstream:accept()
+  local connection = http.provider(self.listener:accept())
+  self.connections[#self.connections + 1] = connection
+  return connection
+end
+
+--- Accepts a connection and reads its request; gives both.
+function Upstream:take()
+  local connection = self:accept()
+  local request, why = connection:read_request()
+  return connection, request or error("no request came: " .. why, 2)
+end
+
+--- Accepts a connection, reads its request, and answers.
+function Upstream:answer(status, body, headers)
+  local connection, request = self:take()
+  connection:respond(status, body, headers)
+  return connection, request
+end
+
+--- Accepts a connection, reads its request, and opens a stream with these events.
+function Upstream:stream(...)
+  local connection, request = self:take()
+  connection:start_stream()
+  for _, event in ipairs { ... } do
+    connection:send_chunk(event)
+  end
+  return connection, request
+end
+
+--- Whether somebody wants a connection, or has sent another request on one it has.
+function Upstream:is_asked()
+  if self.listener:is_readable() then return true end
+  for _, connection in ipairs(self.connections) do
+    if connection.fd and connection:is_readable() and not connection:is_closed() then
+      return true
+    end
+  end
+  return false
+end
+
+--- From now on connections are refused.
+function Upstream:refuse()
+  self.listener:close()
+end
+
+function Upstream:close()
+  for _, connection in ipairs(self.connections) do
+    connection:close()
+  end
+  self.listener:close()
+end
+
+return upstream
