@@ -10,6 +10,8 @@
 #include "json.h"
 #include "slice.h"
 
+enum { BODY_MAX_MEMBERS = 1024 }; /* at the top level; OpenAI knows about forty */
+
 struct body_member {
     struct slice name;  /* as written, between the quotes */
     struct slice value; /* the value's span */
@@ -30,12 +32,14 @@ struct body {
 
 /* Proves that text is one strict JSON object and finds its members.  Refused
  * with a reason in fault: syntax, depth over JSON_MAX_DEPTH, bad UTF-8,
- * trailing bytes, a duplicate of a member that Weir reads (also one written
- * with escapes), \u0000 in a name or in the value of "model". */
+ * trailing bytes, more than BODY_MAX_MEMBERS, \u0000 in a name or in the value
+ * of "model" (ERR_NUL), and of the members that Weir reads a duplicate
+ * (ERR_DUPLICATE) or one whose name is written with escapes (ERR_TYPE).  On
+ * failure there is nothing to fini. */
 MUST_CHECK enum err body_init(struct body *body, struct slice text, struct body_fault *fault);
 void body_fini(struct body *body);
 
-/* The member of that (decoded) name, or NULL. */
+/* The member of that (decoded) name, the last of several, or NULL. */
 const struct body_member *body_get(const struct body *body, const char *name);
 
 /* The decoded text of a string member appended to out; ERR_TYPE if it is absent or no string. */
@@ -45,7 +49,8 @@ MUST_CHECK enum err body_get_string(const struct body *body, const char *name, s
 bool body_is_true(const struct body *body, const char *name);
 
 /* A list of changes, applied to a body by body_write.  A plain value; all zero
- * is empty; the texts are copied. */
+ * is empty; the texts are copied.  A name that the body has several times is
+ * changed or dropped everywhere. */
 struct body_edit {
     char *name;  /* top-level member, decoded */
     char *inner; /* a member of that object, decoded, or NULL for the whole member */
@@ -66,7 +71,8 @@ void body_edits_set(struct body_edits *edits, const char *name, struct slice val
 void body_edits_drop(struct body_edits *edits, const char *name);
 
 /* Sets or adds inner within the object member name; makes the object when it is absent or
- * null.  Applied after set and drop of the same name. */
+ * null, and leaves a value of another kind as it is.  Applied after set and drop of the
+ * same name. */
 void body_edits_set_inner(struct body_edits *edits, const char *name, const char *inner,
                           struct slice value);
 

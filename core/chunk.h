@@ -18,8 +18,9 @@ enum chunk_kind {
     CHUNK_REASONING, /* text of the thinking */
     CHUNK_TOOL_CALL, /* a piece of a tool call */
     CHUNK_FINISH,    /* a finish_reason and no text */
-    CHUNK_USAGE,     /* usage and empty choices */
-    CHUNK_ERROR,     /* a top-level error, or type "error" / "response.failed" */
+    CHUNK_USAGE,     /* usage, and choices empty or absent (but no "data" or "type") */
+    CHUNK_ERROR,     /* an error at the top, in a choice or in x_groq; type "error" or
+                        "response.failed" */
 };
 
 struct chunk_usage { /* -1: was not said */
@@ -34,11 +35,12 @@ struct chunk {
     enum chunk_kind kind;
     struct slice text;   /* inside of the string that content or reasoning is, as written,
                             between its quotes; ptr NULL when there is none */
-    struct slice finish; /* inside of finish_reason's string; ptr NULL when null or absent */
-    struct slice error;  /* the error's value span; ptr NULL when there is none */
+    struct slice finish; /* inside of finish_reason's string; ptr NULL when null, "" or absent */
+    struct slice error;  /* the error's value span, or the whole message when only its type says
+                            so; ptr NULL when there is none */
     struct slice usage;  /* the usage object's span; ptr NULL when there is none */
     int index;           /* of the first choice; 0 when it says none */
-    int choices;         /* how many choices: 0 for "choices": []; -1 when there is no such member */
+    int choices; /* how many choices: 0 for "choices": []; -1 when there is no such member */
     struct chunk_usage count; /* numbers of usage */
 };
 

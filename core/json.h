@@ -24,13 +24,14 @@ enum json_kind {
     JSON_OBJECT,
 };
 
-struct json {           /* a plain value; the text is borrowed */
-    const char *ptr;    /* the next byte to read */
-    const char *end;    /* one past the last */
-    const char *begin;  /* where the text began: offsets count from here */
-    enum err err;       /* ERR_OK, or what stopped the scan at ptr */
-    int depth;          /* containers that are open */
-    bool fresh;         /* just entered a container: no comma yet */
+struct json {          /* a plain value; the text is borrowed */
+    const char *ptr;   /* the next byte to read */
+    const char *end;   /* one past the last */
+    const char *begin; /* where the text began: offsets count from here */
+    enum err err;      /* ERR_OK, or what stopped the scan at ptr: then nothing moves it */
+    int depth;         /* containers that are open */
+    bool fresh;        /* just entered a container: no comma yet */
+    bool escaped;      /* the string or name last stepped over holds a backslash */
 };
 
 struct json json_init(struct slice text);
@@ -42,7 +43,8 @@ enum json_kind json_peek(struct json *json);
  * surrounding white space, or an empty slice with json->err set. */
 struct slice json_skip(struct json *json);
 
-/* Enter a container that comes next; false, with ERR_TYPE, if another kind does. */
+/* Enter a container that comes next; false, with ERR_TYPE, if another kind does,
+ * with ERR_SYNTAX if no value does. */
 bool json_enter_object(struct json *json);
 bool json_enter_array(struct json *json);
 
