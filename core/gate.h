@@ -7,39 +7,48 @@
  * bytes: it does no I/O, keeps no body, and can be fuzzed. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "err.h"
 #include "slice.h"
 #include <stdint.h>
 
 struct gate_limits {
-    size_t head;      /* bytes of request line and headers: 32 KiB */
-    size_t headers;   /* how many: 100 */
-    size_t uri;       /* bytes: 2 KiB */
-    uint64_t body;    /* bytes: 16 MiB */
+    size_t head;    /* bytes of request line and headers, blank line included: 32 KiB */
+    size_t headers; /* how many: 100 */
+    size_t uri;     /* bytes: 2 KiB */
+    uint64_t body;  /* bytes: 16 MiB */
 };
 
 enum gate_phase { GATE_HEAD, GATE_BODY };
 
+struct gate_refusal; /* private */
+
 struct gate { /* a plain value, one a connection; all zero but limits is ready */
     const struct gate_limits *limits; /* borrowed, outlives the gate */
-    enum gate_phase phase;
+    enum gate_phase phase;            /* what the next byte belongs to */
     /* private */
     int step;
-    uint64_t left;      /* of the body, or of a chunk */
-    uint64_t total;     /* body bytes so far, for the limit */
-    size_t seen;        /* bytes of an unfinished head or chunk line looked at already */
+    unsigned facts;                     /* known of an unfinished head */
+    size_t seen;                        /* its bytes looked at already */
+    size_t line;                        /* offset of its line that is not whole yet */
+    size_t headers;                     /* its header lines so far */
+    uint64_t left;                      /* bytes of the body, or of a chunk */
+    uint64_t total;                     /* bytes of all chunks so far, for the limit */
+    const struct gate_refusal *refusal; /* set once, for good */
 };
 
 struct gate_verdict {
-    size_t passed;    /* bytes from the front that are sound: evhttp may have them */
-    unsigned heads;   /* request heads that ended within them */
-    unsigned ends;    /* whole requests that ended within them */
-    int status;       /* 0, or the HTTP status to refuse with: 400 405 408 413 414 417 431 501 505 */
+    size_t passed;      /* bytes from the front that are sound: evhttp may have them */
+    unsigned heads;     /* request heads that ended within them */
+    unsigned ends;      /* whole requests that ended within them */
+    int status;         /* 0, or the HTTP status to refuse what follows with:
+                           400 405 411 413 414 417 431 501 505 */
     const char *reason; /* one sentence for the client when status is set; static */
     const char *code;   /* a short stable word, e.g. "bare_lf"; static, for the counter */
 };
 
 /* Looks at bytes that follow what was passed before: the caller keeps what was
  * not passed and offers it again, from its first byte, with what came after.  A
- * head passes whole or not at all; body bytes pass as they come. */
+ * head passes whole or not at all; body bytes pass as they come.  No byte of a
+ * head is looked at twice, however it drips.  Once it has refused, a gate passes
+ * nothing more.  (The answer to a refused HEAD request has no body: its code is
+ * "method_head".) */
 struct gate_verdict gate_read(struct gate *gate, struct slice bytes);
