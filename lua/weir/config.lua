@@ -1,0 +1,194 @@
+--- config.lua -- checks what weir.lua returned and fills in every default.
+---
+--- The specification below is the list of all members; providers have theirs in
+--- config_provider.lua. What it gives back are plain tables, which C walks.
+local check = require("weir.check")
+local config_provider = require("weir.config_provider")
+local config = {}
+
+local MiB = 1024 * 1024
+local MAX_BYTES = 2147483647
+local MAX_SECONDS = 2147483 -- 2^31 milliseconds, where timers overflow
+
+local function seconds(default)
+  return { kind = "number", default = default, min = 0, max = MAX_SECONDS }
+end
+
+--- A timeout of 0 would mean "never" to one reader and "at once" to another.
+local function timeout(default)
+  return { kind = "number", default = default, above = 0, max = MAX_SECONDS }
+end
+
+local function bytes(default, min)
+  return { kind = "number", default = default, min = min, max = MAX_BYTES, integer = true }
+end
+
+local function count(default, min, max)
+  return { kind = "number", default = default, min = min, max = max, integer = true }
+end
+
+local function choice(default, ...)
+  return { kind = "choice", default = default, of = { default, ... } }
+end
+
+local function is_loopback(host)
+  return host == "localhost" or host == "::1" or host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+local function is_address(host)
+  if not host:find("^[%d.]+$") then return true end -- a name
+  local a, b, c, d = host:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$")
+  return a ~= nil and math.max(tonumber(a), tonumber(b), tonumber(c), tonumber(d)) < 256
+end
+
+--- "127.0.0.1:4000", "[::1]:4000"; ":4000" is every interface; port 0 lets the system choose.
+local function read_listen(c, path, value)
+  if type(value) ~= "string" then return c:wrong(path, 'a string like "127.0.0.1:4000"', value) end
+  local host, port = value:match("^%[([%x:.]+)%]:(%d+)$")
+  if not host then host, port = value:match("^([%w.-]*):(%d+)$") end
+  port = tonumber(port)
+  if not port or port > 65535 or not is_address(host) then
+    return c:problem(path, 'must be "HOST:PORT", "[IPV6]:PORT" or ":PORT"')
+  end
+  return { host = host == "" and "0.0.0.0" or host, port = port }
+end
+
+local function read_keys(c, path, value)
+  if value == "ledger" then return c:problem(path, '"ledger" is not supported yet') end
+  if c.is_secret(value) then return c:problem(path, "must be a list", "keys = { … }") end
+  if type(value) ~= "table" then return c:wrong(path, "a list of secrets", value) end
+  local keys = {}
+  for _, name in ipairs(check.keys(value)) do
+    local at = check.join(path, name)
+    if type(name) ~= "number" then
+      c:problem(at, "unknown member: keys is a list")
+    elseif config_provider.check_secret(c, at, value[name]) then
+      keys[#keys + 1] = value[name]
+    end
+  end
+  local highest = table.maxn(value)
+  if highest == 0 or highest > #check.keys(value) then
+    c:problem(path, "has no value in a place: is the variable set?")
+  end
+  return keys
+end
+
+local timeouts = {
+  kind = "members",
+  members = { connect = timeout(5), first = timeout(60), idle = timeout(30), total = timeout(600) },
+}
+
+local SPEC = {
+  kind = "members",
+  members = {
+    listen = { kind = "custom", read = read_listen, default = { host = "127.0.0.1", port = 4000 } },
+    tls = { kind = "later" },
+    workers = count(0, 0, 1024), -- 0: one a core
+    drain = seconds(600),
+    keys = { kind = "custom", read = read_keys },
+    timeout = timeouts,
+    cooldown = seconds(60),
+    limits = {
+      kind = "members",
+      members = {
+        body = bytes(16 * MiB, 1),
+        headers = bytes(32 * 1024, 1024),
+        connections = count(10000, 1, 1000000),
+        in_flight = count(4096, 1, 1000000),
+      },
+    },
+    policy = {
+      kind = "members",
+      members = {
+        on_error = choice("closed", "open"),
+        burst = { kind = "number", default = 0.05, above = 0, max = 60 },
+        memory = bytes(32 * MiB, MiB),
+        jit = { kind = "boolean", default = false },
+        check = { kind = "later" },
+        canary = { kind = "later" },
+        fetch = { kind = "later", default = {} },
+      },
+    },
+    ratelimit_headers = {
+      kind = "custom",
+      default = "synthesize",
+      read = function(c, path, value)
+        if value == "forward" then return c:problem(path, '"forward" is not supported yet') end
+        return c:read_choice(path, choice("synthesize", "forward", "strip"), value)
+      end,
+    },
+    log = {
+      kind = "members",
+      members = {
+        level = choice("info", "debug", "warn", "error"),
+        format = choice("logfmt", "json"),
+        file = { kind = "string" },
+      },
+    },
+    data = { kind = "string", default = "./data" },
+    admin = {
+      kind = "members",
+      members = {
+        listen = { kind = "string", default = "unix:data/admin.sock" },
+        token = { kind = "custom", read = function(c, path, value)
+          return config_provider.check_secret(c, path, value) and value or nil
+        end },
+      },
+    },
+    providers = { kind = "custom", read = function(_, _, value) return value end },
+    models = { kind = "custom", read = function(_, _, value) return value end },
+  },
+}
+
+--- What a policy was meant to be, where a target or a list of them stands.
+local function policy_hint(value)
+  if type(value) == "string" then return ("waterfall { %q }"):format(value) end
+  if type(value) == "table" then return "waterfall { … }" end
+end
+
+local function read_models(c, value)
+  local models, fallback = {}, nil
+  if type(value) ~= "table" or c.is_secret(value) then
+    c:wrong("models", "a table of policies by name", value)
+    return models, nil
+  end
+  for _, name in ipairs(check.keys(value)) do
+    local path, policy = check.join("models", name), value[name]
+    if type(name) ~= "string" or name == "" or name:find("%c") then
+      c:problem(path, 'must have a name: default = waterfall { … }')
+    elseif type(policy) ~= "function" then
+      c:wrong(path, "a policy (a function)", policy, policy_hint(policy))
+    elseif name == "*" then
+      fallback = policy
+    else
+      models[#models + 1] = { name = name, policy = policy }
+    end
+  end
+  if next(value) == nil then c:problem("models", "names no model") end
+  return models, fallback
+end
+
+--- Settings with every default, and the list of problems, which is empty when all is well.
+--- tools: is_secret(value), provider(type) -> module or nil, types -> list of known types.
+---@param raw any
+---@param tools { is_secret: fun(value: any): boolean, provider: fun(type: string): table|nil,
+---               types: string[] }
+---@return table settings, { path: string, message: string, suggestion: string|nil }[] problems
+function config.check(raw, tools)
+  local c = check.new(tools.is_secret)
+  if type(raw) ~= "table" then
+    c:problem("weir.lua", ("must return a table, not %s"):format(check.describe(raw)))
+    raw = { providers = {}, models = {} }
+  end
+  local settings = c:read("", SPEC, raw)
+  settings.listen = { host = settings.listen.host, port = settings.listen.port }
+  if raw.keys == nil and not is_loopback(settings.listen.host) then
+    c:problem("listen", "without keys the gateway listens on loopback only: set keys, or listen on "
+      .. '"127.0.0.1:PORT"')
+  end
+  settings.providers = config_provider.read(c, raw.providers, settings, tools)
+  settings.models, settings.fallback = read_models(c, raw.models)
+  return settings, c.problems
+end
+
+return config

@@ -1,0 +1,164 @@
+--- config_provider.lua -- checks the "providers" of a configuration, and joins each with the
+--- module of its type: the entry that comes out is all that the core and outcome.lua need.
+local check = require("weir.check")
+local header = require("weir.header")
+local suggest = require("weir.suggest")
+local url = require("weir.url")
+local config_provider = {}
+
+local MAX_SECONDS = 2147483 -- 2^31 milliseconds, where timers overflow
+local CLOCK = { kind = "number", above = 0, max = MAX_SECONDS }
+
+local function keep(_, _, value)
+  return value
+end
+
+local SPEC = {
+  kind = "members",
+  members = {
+    type = { kind = "string" },
+    key = { kind = "custom", read = keep },
+    keys = { kind = "later" },
+    base_url = { kind = "string" },
+    headers = { kind = "custom", read = keep },
+    timeout = {
+      kind = "members",
+      members = { connect = CLOCK, first = CLOCK, idle = CLOCK, total = CLOCK },
+    },
+    cooldown = { kind = "number", min = 0, max = MAX_SECONDS },
+    limits = { kind = "later" },
+  },
+}
+
+--- Whether value came from weir.env or weir.file; a problem if not.
+---@return boolean
+function config_provider.check_secret(c, path, value)
+  if c.is_secret(value) then return true end
+  if type(value) == "string" then
+    c:problem(path, 'write the key as weir.env "NAME" or weir.file "PATH"; keys do not belong in '
+      .. "the file")
+  else
+    c:wrong(path, 'a secret: weir.env "NAME" or weir.file "PATH"', value)
+  end
+  return false
+end
+
+local function read_base_url(c, path, text, default)
+  if not text then return default end
+  local base_url, problem = url.read(text)
+  if not base_url then c:problem(path, problem) end
+  return base_url
+end
+
+--- The module's headers, then the configuration's, which win; sorted by name.
+local function read_headers(c, path, value, module)
+  local values, names = {}, {}
+  for name, text in pairs(module.headers or {}) do values[name:lower()] = text end
+  if value ~= nil and (type(value) ~= "table" or c.is_secret(value)) then
+    c:wrong(path, "a table of values by name", value)
+    value = nil
+  end
+  for _, name in ipairs(value and check.keys(value) or {}) do
+    local at, text = check.join(path, name), value[name]
+    local problem = header.name_problem(name)
+    if not problem and name:lower() == (module.auth or {}).header then
+      problem = "carries the credential: use key"
+    elseif not problem and names[name:lower()] then
+      problem = "is there twice"
+    elseif not problem and type(text) == "string" then
+      problem = header.value_problem(text)
+    end
+    if problem then
+      c:problem(at, problem)
+    elseif type(text) ~= "string" and not c.is_secret(text) then
+      c:wrong(at, "a string or a secret", text)
+    else
+      names[name:lower()], values[name:lower()] = true, text
+    end
+  end
+  local list = {}
+  for _, name in ipairs(check.keys(values)) do
+    list[#list + 1] = { name = name, value = values[name] }
+  end
+  return list
+end
+
+local function check_key(c, path, value, module)
+  if value.key ~= nil then
+    return config_provider.check_secret(c, check.join(path, "key"), value.key) and value.key or nil
+  end
+  local needs = module.needs_key == "always"
+    or module.needs_key == "at base_url" and value.base_url == nil
+  if needs and value.keys == nil then
+    c:problem(check.join(path, "key"), ("type %q needs a key (if one is written there: is it set?)")
+      :format(value.type), 'key = weir.env "NAME"')
+  end
+end
+
+local function find_module(c, path, name, value, tools)
+  if type(value.type) ~= "string" then
+    local near = value.type == nil and suggest(tostring(name), tools.types)
+    if value.type == nil then
+      c:problem(check.join(path, "type"), "is missing", near and ("type = %q"):format(near))
+    end
+    return nil
+  end
+  local module = tools.provider(value.type)
+  if not module then
+    c:problem(check.join(path, "type"), ("unknown type; known are %s")
+      :format(table.concat(tools.types, ", ")), suggest(value.type, tools.types))
+  end
+  return module
+end
+
+--- A clock is the provider's own, else its type's, else the configuration's.
+local function join_timeout(own, module, settings)
+  local timeout = {}
+  for name, default in pairs(settings.timeout) do
+    timeout[name] = own[name] or (module.timeout or {})[name] or default
+  end
+  return timeout
+end
+
+local function read_one(c, path, name, value, settings, tools)
+  if type(value) ~= "table" or c.is_secret(value) then return c:wrong(path, "a table", value) end
+  local own = c:read(path, SPEC, value)
+  local module = find_module(c, path, name, value, tools)
+  if not module then return nil end
+  return {
+    name = name,
+    type = value.type,
+    key = check_key(c, path, value, module),
+    base_url = read_base_url(c, check.join(path, "base_url"), own.base_url, module.base_url),
+    headers = read_headers(c, check.join(path, "headers"), value.headers, module),
+    auth = module.auth,
+    timeout = join_timeout(own.timeout, module, settings),
+    cooldown = own.cooldown or module.cooldown or settings.cooldown,
+    drop = module.drop or {},
+    done = module.done or "optional",
+    include_usage = module.include_usage ~= false,
+    classify = module.classify,
+    retry_after = module.retry_after,
+  }
+end
+
+--- The entries of settings.providers, sorted by name.
+---@return table[]
+function config_provider.read(c, value, settings, tools)
+  local providers = {}
+  if type(value) ~= "table" or c.is_secret(value) then
+    c:wrong("providers", "a table of providers by name", value)
+    return providers
+  end
+  for _, name in ipairs(check.keys(value)) do
+    local path = check.join("providers", name)
+    if type(name) ~= "string" or not name:find("^[%w_.-]+$") then
+      c:problem(path, "a provider's name has letters, digits, dots, dashes and underscores only")
+    else
+      providers[#providers + 1] = read_one(c, path, name, value[name], settings, tools)
+    end
+  end
+  return providers
+end
+
+return config_provider

@@ -1,0 +1,44 @@
+--- openrouter.lua -- OpenRouter, which stands before many providers of its own.
+--- https://openrouter.ai/docs/api-reference/errors-and-debugging
+local provider = require("weir.provider")
+local error_body = require("weir.error_body")
+
+--- "Provider returned error" says nothing; metadata.raw is what that provider said.
+local function upstream_message(metadata)
+  local raw = metadata.raw
+  if type(raw) ~= "string" then return nil end
+  local said = error_body.read(raw)
+  return said.message and ("%s: %s"):format(metadata.provider_name or "provider", said.message)
+end
+
+local function classify(raw, said)
+  local metadata = said.metadata
+  if not metadata then return nil end
+  local status = raw.status == 200 and said.status or raw.status
+  -- 403 with reasons: the input was flagged; the key is well.
+  if status == 403 and (metadata.reasons or metadata.flagged_input) then
+    return { code = "content_policy" }
+  end
+  -- 402 for what is in flight, not for what is spent: it passes by itself.
+  if status == 402 and metadata.limit_source == "openrouter_in_flight_budget" then
+    return { code = "rate_limited", scope = "key" }
+  end
+  return { message = upstream_message(metadata) }
+end
+
+--- Its own 429s name the end of the limit in epoch milliseconds, often in the body alone.
+local function retry_after(raw, said)
+  local headers = said.metadata and said.metadata.headers
+  local inside = type(headers) == "table" and headers["X-RateLimit-Reset"]
+  local reset = tonumber(raw.headers["x-ratelimit-reset"] or inside or nil)
+  local wait = reset and raw.now and reset / 1000 - raw.now
+  return wait and wait > 0 and wait or nil
+end
+
+return provider.extend("openai", {
+  base_url = "https://openrouter.ai/api/v1",
+  needs_key = "always",
+  done = "required",
+  classify = classify,
+  retry_after = retry_after,
+})

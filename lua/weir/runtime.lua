@@ -1,0 +1,141 @@
+--- runtime.lua -- what the core calls in a generation's Lua state: loading weir.lua, judging
+--- failures, wording the last answer.
+local config = require("weir.config")
+local failure = require("weir.failure")
+local host = require("weir.host")
+local library = require("weir.library")
+local outcome = require("weir.outcome")
+local sandbox = require("weir.sandbox")
+local suggest = require("weir.suggest")
+local targets = require("weir.targets")
+local runtime = {}
+
+local TYPES = { "cerebras", "groq", "openai", "openrouter" }
+
+runtime.outcome = outcome.read
+runtime.failure = failure.reply
+runtime.suggest = suggest
+
+local function provider_of(type_name)
+  local known, module = pcall(require, "weir.providers." .. type_name)
+  return known and module or nil
+end
+
+--- Where a module may be: beside weir.lua, in policies/ beside it, or in Weir itself.
+local function candidates(folder, name)
+  local path = name:gsub("%.", "/") .. ".lua"
+  return { folder .. path, folder .. "policies/" .. path }
+end
+
+local function compile(text, path, env)
+  local chunk, message = host.compile(text, "@" .. path, env)
+  if not chunk then error(message, 0) end
+  return chunk
+end
+
+--- The require of one generation's own files. Each file gets an environment of its own.
+local function make_require(folder, weir)
+  local loaded = { weir = weir }
+  local own_require
+
+  local function run(text, path, name)
+    local result = compile(text, path, sandbox.env(weir, own_require))(name)
+    loaded[name] = result == nil and true or result
+    return loaded[name]
+  end
+
+  function own_require(name)
+    if type(name) ~= "string" or not name:find("^[%w_][%w_.-]*$") or name:find("..", 1, true) then
+      error("require wants a module's name, such as \"policies.waterfall\"", 2)
+    end
+    if loaded[name] ~= nil then return loaded[name] end
+    local tried = candidates(folder, name)
+    for _, path in ipairs(tried) do
+      local text = host.read_file(path)
+      if text then return run(text, path, name) end
+    end
+    local text, path = host.embedded(name)
+    if text then return run(text, path, name) end
+    error(("no module %q: neither %s nor one of Weir's own"):format(name,
+      table.concat(tried, " nor ")), 2)
+  end
+
+  return own_require
+end
+
+--- A secret that is named but not there: the file would start and every request fail.
+local function missing_secrets(settings, problems)
+  local function look(path, value)
+    if host.is_secret(value) and not value.is_set then
+      problems[#problems + 1] = { path = path, message = tostring(value) .. " is not set" }
+    end
+  end
+  for i, key in ipairs(settings.keys or {}) do look(("keys[%d]"):format(i), key) end
+  for _, provider in ipairs(settings.providers or {}) do
+    look("providers." .. provider.name .. ".key", provider.key)
+    for _, header in ipairs(provider.headers or {}) do
+      look("providers." .. provider.name .. ".headers." .. header.name, header.value)
+    end
+  end
+end
+
+local function add_all(list, more)
+  for _, item in ipairs(more) do list[#list + 1] = item end
+end
+
+--- Loads a weir.lua.
+---@param path string
+---@return table|nil settings as config.check gave them
+---@return string[]|nil problems for people, when there are any
+function runtime.load(path)
+  local folder = path:match("^(.*/)") or ""
+  local text, message = host.read_file(path)
+  if not text then return nil, { message } end
+
+  local weir = library.new(host)
+  local own_require = make_require(folder, weir)
+  local ok, raw = host.call(function()
+    return compile(text, path, sandbox.env(weir, own_require))("weir.lua")
+  end)
+  if not ok then return nil, { raw } end
+
+  local settings, problems = config.check(raw, {
+    is_secret = host.is_secret,
+    provider = provider_of,
+    types = TYPES,
+  })
+  if settings and #problems == 0 then
+    add_all(problems, targets.problems(settings, host.reaches))
+    missing_secrets(settings, problems)
+  end
+  if #problems == 0 then return settings end
+
+  local lines = {}
+  for i, problem in ipairs(problems) do
+    local hint = problem.suggestion and (" (did you mean %q?)"):format(problem.suggestion) or ""
+    lines[i] = ("%s: %s: %s%s"):format(path, problem.path, problem.message, hint)
+  end
+  return nil, lines
+end
+
+--- What `weir check` prints.
+---@param settings table
+---@return string
+function runtime.describe(settings)
+  local lines = { ("listen     %s:%d"):format(settings.listen.host, settings.listen.port) }
+  for _, provider in ipairs(settings.providers) do
+    lines[#lines + 1] = ("provider   %-14s %-11s %s%s"):format(provider.name, provider.type,
+      provider.base_url, provider.key and "  key " .. tostring(provider.key) or "")
+  end
+  local models = {}
+  add_all(models, settings.models)
+  if settings.fallback then models[#models + 1] = { name = "*", policy = settings.fallback } end
+  for _, model in ipairs(models) do
+    local list = targets.of(model.policy, host.reaches)
+    lines[#lines + 1] = ("model      %-14s %s"):format(model.name,
+      #list > 0 and table.concat(list, ", ") or "a policy of its own")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return runtime

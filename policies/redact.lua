@@ -1,0 +1,59 @@
+--- redact.lua -- keeps e-mail addresses and keys out of prompts and answers.
+local scan = require("weir.scan")
+local secrets = require("weir.secrets")
+local weir = require("weir")
+
+--- Members of a request that hold what people wrote, and the texts within them.
+local SPOKEN = { "messages", "prompt", "input", "instructions", "system" }
+local TEXTS = { content = true, text = true, input = true, output = true, arguments = true }
+
+local function clean(node, find)
+  for name, value in pairs(node) do
+    if type(value) == "table" then
+      clean(value, find)
+    elseif type(value) == "string" and (TEXTS[name] or type(name) == "number") then
+      local cleaned = scan.replace(value, find)
+      if cleaned ~= value then node[name] = cleaned end
+    end
+  end
+end
+
+local function clean_request(body, find)
+  for _, name in ipairs(SPOKEN) do
+    local value = body[name]
+    if type(value) == "table" then
+      clean(value, find)
+    elseif type(value) == "string" then
+      local cleaned = scan.replace(value, find)
+      if cleaned ~= value then body[name] = cleaned end
+    end
+  end
+end
+
+--- A plain answer is whole: nothing has to wait.
+local function clean_event(event, find)
+  if event.text then event.text = scan.replace(event.text, find) end
+  return event
+end
+
+--- redact(policy) or redact(policy, { patterns = { "ACME%-%d+" }, window = 256 })
+---@param policy weir.Policy
+---@param opts { patterns?: string[], window?: integer }|nil patterns: Lua patterns of your own;
+---  window: bytes that the longest of their places has
+---@return weir.Policy
+return function(policy, opts)
+  if type(policy) ~= "function" then error("redact: argument 1 must be a policy", 2) end
+  local rules = secrets.rules(opts and opts.patterns or {})
+  local size = opts and opts.window or secrets.SIZE
+  local words = not (opts and opts.patterns) and secrets.WORDS or nil
+
+  return function(req)
+    local find = scan.new(rules)
+    clean_request(req.body, find)
+    local res, err = policy(req)
+    if not res then return nil, err end
+    if not res.stream then return res:map(function(event) return clean_event(event, find) end) end
+    local window = weir.window(size, words)
+    return res:map(function(event) return window:map(event, find) end)
+  end
+end
