@@ -20,7 +20,10 @@ static const char *const READ[] = {
 };
 enum { READ_COUNT = sizeof(READ) / sizeof(READ[0]) };
 
-enum { MEMBERS_FIRST = 16 }; /* a power of two, as all later sizes */
+enum {
+    MEMBERS_FIRST = 16, /* a power of two, as all later sizes */
+    COPY_PIECE = 2048,  /* bytes */
+};
 
 struct plan {                      /* what a list of edits means for one name */
     const char *name;              /* NULL: no edit names it */
@@ -38,6 +41,7 @@ static enum err refuse(struct body_fault *fault, enum err err, const char *messa
 static enum err refuse_json(struct body_fault *fault, const struct json *json);
 static void tell_member(struct body_fault *fault, struct slice name);
 static struct slice inside_of(struct slice string);
+static void copy(struct buf *out, const char *from, const char *to);
 static void set_edit(struct body_edits *edits, const char *name, const char *inner,
                      struct slice value);
 static struct body_edit *find_edit(const struct body_edits *edits, const char *name,
@@ -156,18 +160,18 @@ void body_write(const struct body *body, const struct body_edits *edits, struct 
     bool empty = true;          /* no member stays so far */
 
     buf_reserve(out, body->text.len + edits_len(edits));
-    buf_add(out, between(body->text.ptr, at));
+    copy(out, body->text.ptr, at);
     for (size_t i = 0; i < body->count; i++) {
         const struct body_member *member = &body->members[i];
         const char *begin = member->name.ptr - 1;
         struct plan plan = plan_of_member(edits, member->name);
 
         if (i == 0 || (!empty && !plan_drops(&plan)))
-            buf_add(out, between(at, begin));
+            copy(out, at, begin);
         at = slice_end(member->value);
         if (plan_drops(&plan))
             continue;
-        buf_add(out, between(begin, member->value.ptr));
+        copy(out, begin, member->value.ptr);
         write_value(edits, &plan, member->value, out);
         empty = false;
     }
@@ -182,7 +186,7 @@ void body_write(const struct body *body, const struct body_edits *edits, struct 
         write_value(edits, &plan, SLICE("null"), out);
         empty = false;
     }
-    buf_add(out, between(at, slice_end(body->text)));
+    copy(out, at, slice_end(body->text));
 }
 
 /* False at the end of the object and on error; a name is set if it got so far. */
@@ -233,7 +237,7 @@ static enum err check_read_name(struct slice name, unsigned *seen, struct body_f
     bool escaped = name.len && memchr(name.ptr, '\\', name.len);
 
     for (unsigned i = 0; i < READ_COUNT; i++) {
-        if (!(escaped ? json_string_is(name, READ[i]) : slice_is(name, READ[i])))
+        if (!json_string_is(name, READ[i]))
             continue;
         if (escaped)
             return refuse(fault, ERR_TYPE, "this member's name must be written without escapes");
@@ -271,7 +275,7 @@ static enum err refuse_json(struct body_fault *fault, const struct json *json)
     if (err == ERR_TYPE) /* no object: but is it JSON at all? */
         err = json_check(between(json->begin, json->end), &offset);
     fault->offset = offset;
-    if (json->ptr == json->begin && json->ptr == json->end)
+    if (json->depth == 0 && json->ptr == json->end)
         return refuse(fault, err, "the body is empty");
     if (err == ERR_OK)
         return refuse(fault, ERR_TYPE, "the body must be a JSON object");
@@ -304,6 +308,16 @@ static void tell_member(struct body_fault *fault, struct slice name)
 static struct slice inside_of(struct slice string)
 {
     return (struct slice){string.ptr + 1, string.len - 2};
+}
+
+/* In pieces, because a larger memcpy becomes "rep movsb", and that takes twenty
+ * times as long on AMD's Zen when the target is, modulo a page, up to 31 bytes
+ * behind the source: what two fresh large blocks and a longer model name give. */
+static void copy(struct buf *out, const char *from, const char *to)
+{
+    for (; to - from > COPY_PIECE; from += COPY_PIECE)
+        buf_add(out, between(from, from + COPY_PIECE));
+    buf_add(out, between(from, to));
 }
 
 /* One item for each name, and one for each pair of name and inner. */
@@ -400,7 +414,7 @@ static void write_value(const struct body_edits *edits, const struct plan *plan,
     if (plan->inner)
         write_within(edits, plan->name, value, out);
     else
-        buf_add(out, value);
+        copy(out, value.ptr, slice_end(value));
 }
 
 /* The object with what is set within it: a body of its own, with edits of its own. */
@@ -421,7 +435,7 @@ static void write_within(const struct body_edits *edits, const char *name, struc
             set_edit(&own, edit->inner, NULL, (struct slice){edit->value, edit->value_len});
     }
     if (json.err)
-        buf_add(out, object);
+        copy(out, object.ptr, slice_end(object));
     else
         body_write(&inner, &own, out);
     body_edits_free(&own);

@@ -102,6 +102,18 @@ static inline size_t utf8_len(const char *ptr, const char *end)
     return len;
 }
 
+/* True of a sequence of three bytes, as most of the world's scripts have:
+ * 1110xxxx 10xxxxxx 10xxxxxx, where under 0xe0 the second byte has bit 5, and
+ * under 0xed has not.  Without the branches of utf8_len. */
+static inline bool is_common_utf8(const char *ptr, const char *end)
+{
+    if (end - ptr < 3)
+        return false;
+    const unsigned char *byte = (const unsigned char *)ptr;
+    uint32_t bytes = byte[0] | (uint32_t)byte[1] << 8 | (uint32_t)byte[2] << 16;
+    return (bytes & 0xc0c0f0) == 0x8080e0 && (bytes & 0x200f) != 0 && (bytes & 0x200f) != 0x200d;
+}
+
 struct json json_init(struct slice text)
 {
     const char *begin = text.ptr ? text.ptr : "";
@@ -219,7 +231,9 @@ enum err json_unescape(struct slice inside, struct buf *out)
 
 bool json_string_is(struct slice inside, const char *text)
 {
-    if (inside.len == 0 || !memchr(inside.ptr, '\\', inside.len))
+    if (inside.len == 0 || (*inside.ptr != *text && *inside.ptr != '\\'))
+        return inside.len == 0 && *text == '\0'; /* most names differ at once */
+    if (!memchr(inside.ptr, '\\', inside.len))
         return slice_is(inside, text);
 
     const char *end = inside.ptr + inside.len;
@@ -385,22 +399,14 @@ static const char *step_string(struct json *json, const char *ptr)
 
 static const char *step_escape(struct json *json, const char *ptr)
 {
+    static const bool SHORT[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+
     json->escaped = true;
-    if (json->end - ptr < 2)
-        return fail(json, ptr, ERR_SYNTAX);
-    switch (ptr[1]) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't': return ptr + 2;
-    case 'u':
-        if (read_unit((struct slice){ptr, (size_t)(json->end - ptr)}) >= 0)
-            return ptr + 6;
-    }
+    if (json->end - ptr >= 2 && SHORT[(unsigned char)ptr[1]])
+        return ptr + 2;
+    if (read_unit((struct slice){ptr, (size_t)(json->end - ptr)}) >= 0)
+        return ptr + 6;
     return fail(json, ptr, ERR_SYNTAX);
 }
 
@@ -408,7 +414,7 @@ static const char *step_escape(struct json *json, const char *ptr)
 static const char *step_utf8(struct json *json, const char *ptr)
 {
     while (ptr < json->end && (signed char)*ptr < 0) {
-        size_t len = utf8_len(ptr, json->end);
+        size_t len = is_common_utf8(ptr, json->end) ? 3 : utf8_len(ptr, json->end);
         if (len == 0)
             return fail(json, ptr, ERR_UTF8);
         ptr += len;
