@@ -19,7 +19,7 @@ end
 
 --- Segments of dots would be resolved away on the road and lead elsewhere.
 local function path_problem(path)
-  if path:find("[^%w%-._~!$&'()*+,;=:@%%/]") or path:find("%%%X") or path:find("%%.%X") then
+  if path:gsub("%%%x%x", ""):find("[^%w%-._~!$&'()*+,;=:@/]") then
     return "has a character that no URL has"
   end
   if (path .. "/"):find("/%.%.?/") then return "has a path with dots alone" end
