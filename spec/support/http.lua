@@ -99,6 +99,19 @@ Client.read_head = function(self)
 end
 
 Client.read_chunk = read_chunk
+Client.read_chunks = read_chunks -- all that are left, joined, and how they ended
+
+--- Chunks until they hold that many bytes: frames may share a chunk.
+---@param count number
+function Client:read_bytes(count)
+  local text = ""
+  while #text < count do
+    local data, why = read_chunk(self)
+    if not data then return text, why or "complete" end
+    text = text .. data
+  end
+  return text
+end
 
 --- Sends a request; a table as body goes out as JSON, with the headers that belong to it.
 ---@param request { method: string?, path: string?, headers: table?, body: string|table? }

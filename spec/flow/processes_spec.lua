@@ -1,0 +1,224 @@
+-- The master and its workers: a dead worker is replaced, SIGTERM drains, a second ends at once.
+
+local libc = require("spec.support.libc")
+local openai = require("spec.support.openai")
+local process = require("spec.support.process")
+local world = require("spec.support.world")
+
+describe("the master", function()
+  local w, first
+
+  before_each(function()
+    w = world.new()
+    first = w:upstream("first")
+  end)
+
+  after_each(function()
+    w:close()
+  end)
+
+  it("starts as many workers as are asked for", function()
+    local gateway = w:gateway { more = "  workers = 3," }
+    for i = 1, 3 do
+      gateway:wait_log("event=worker_ready", "worker=" .. i - 1)
+    end
+    assert.equal(3, #gateway:workers())
+  end)
+
+  it("replaces a worker that was killed, and the others serve on", function()
+    local gateway = w:gateway { more = "  workers = 2," }
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("a"))
+    client:read_head()
+    client:read_chunk()
+    local busy
+    for _, pid in ipairs(gateway:workers()) do -- the one with the stream holds more descriptors
+      if not busy or process.descriptors(pid) > process.descriptors(busy) then busy = pid end
+    end
+    for _, pid in ipairs(gateway:workers()) do
+      if pid ~= busy then libc.C.kill(pid, libc.SIGKILL) end
+    end
+    gateway:wait_log("event=worker_died")
+    provider:send_chunk(openai.content("b"))
+    assert.equal(openai.content("b"), client:read_chunk())
+    gateway.process:wait_for("err", function(text)
+      return select(2, text:gsub("event=worker_ready", "")) == 3
+    end, "the new worker")
+    assert.equal(2, #gateway:workers())
+  end)
+
+  it("cuts the streams of a killed worker without a final chunk", function()
+    local gateway = w:gateway()
+    local client = gateway:chat { stream = true }
+    first:stream(openai.content("a"))
+    client:read_head()
+    client:read_chunk()
+    libc.C.kill(gateway:workers()[1], libc.SIGKILL)
+    assert.is_nil((client:read_all()):find("0\r\n\r\n", 1, true))
+    client = gateway:chat()
+    first:answer(200, openai.answer())
+    assert.equal(200, client:read_response().status)
+  end)
+
+  it("lets streams finish on SIGTERM, and takes no new requests", function()
+    local gateway = w:gateway()
+    local idle = gateway:connect()
+    idle:request { path = "/healthz" }:read_response()
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("a"))
+    client:read_head()
+    client:read_chunk()
+    gateway.process:signal(libc.SIGTERM)
+    idle:wait_closed()
+    provider:send_chunk(openai.content("b") .. openai.finish .. openai.done)
+    provider:finish_stream()
+    local text, ended = client:read_chunks()
+    assert.equal(openai.content("b") .. openai.finish .. openai.done, text)
+    assert.equal("complete", ended)
+    client:wait_closed()
+    assert.equal(0, gateway.process:wait())
+  end)
+
+  it("ends what is left with an error event when the drain is over", function()
+    local gateway = w:gateway { more = "  workers = 1, drain = 0.3," }
+    local client = gateway:chat { stream = true }
+    first:stream(openai.content("a"))
+    client:read_head()
+    client:read_chunk()
+    gateway.process:signal(libc.SIGTERM)
+    local text = client:read_all()
+    assert.is_truthy(text:find('"error"', 1, true))
+    assert.is_nil(text:find("[DONE]", 1, true))
+    assert.equal(0, gateway.process:wait())
+  end)
+
+  it("ends at once on a second SIGTERM", function()
+    local gateway = w:gateway()
+    local client = gateway:chat { stream = true }
+    first:stream(openai.content("a"))
+    client:read_head()
+    client:read_chunk()
+    local idle = gateway:connect()
+    idle:request { path = "/healthz" }:read_response()
+    gateway.process:signal(libc.SIGTERM)
+    idle:wait_closed() -- the first has arrived
+    gateway.process:signal(libc.SIGTERM)
+    gateway.process:wait()
+    assert.is_true(client:is_closed() or client:read_all() ~= nil)
+  end)
+
+  it("ends its workers when it is killed itself", function()
+    local gateway = w:gateway()
+    local worker = gateway:workers()[1]
+    local watch = tonumber(libc.C.syscall(434, libc.ffi.cast("int", worker),
+      libc.ffi.cast("int", 0)))
+    gateway.process:signal(libc.SIGKILL)
+    assert.is_nil(gateway.process:wait())
+    assert.is_true(libc.wait(watch, libc.POLLIN, libc.deadline()))
+    libc.C.close(watch)
+  end)
+
+  it("rests in little memory", function()
+    if os.getenv("WEIR_UNDER") or (os.getenv("WEIR") or ""):find("asan", 1, true) then
+      pending("sanitizers and valgrind take their own memory")
+      return
+    end
+    local gateway = w:gateway()
+    local total = process.memory(gateway.process.pid)
+    for _, pid in ipairs(gateway:workers()) do
+      total = total + process.memory(pid)
+    end
+    assert.is_true(total < 40 * 1024 * 1024, total / 1024 .. " KiB") -- pages that both share twice
+  end)
+
+  it("gives back every descriptor after a hundred aborted streams", function()
+    local gateway = w:gateway()
+    local worker = gateway:workers()[1]
+    local function abort_one()
+      local client = gateway:chat { stream = true }
+      local provider = first:stream(openai.content("a"))
+      client:read_head()
+      client:reset()
+      provider:read_all()
+      provider:close()
+    end
+    abort_one()
+    local before = process.descriptors(worker)
+    for _ = 1, 100 do
+      abort_one()
+    end
+    assert.equal(200, gateway:request { path = "/healthz" }:read_response().status)
+    assert.is_true(process.descriptors(worker) <= before + 2)
+  end)
+end)
+
+describe("weir serve", function()
+  local gateway = require("spec.support.gateway")
+
+  local function run(...)
+    local child = process.start(gateway.command(...))
+    return child:wait(20), child.text.out, child.text.err
+  end
+
+  it("refuses to start with a bad configuration, and says where", function()
+    local folder = gateway.folder { ["weir.lua"] = "return { providers = {}, modles = {} }" }
+    local status, _, err = run("serve", folder .. "/weir.lua")
+    gateway.remove_folder(folder)
+    assert.is_true(status ~= 0)
+    assert.is_truthy(err:find("modles", 1, true))
+  end)
+
+  it("refuses to start without its file", function()
+    local status, _, err = run("serve", "/nonexistent/weir.lua")
+    assert.is_true(status ~= 0)
+    assert.is_truthy(err:find("/nonexistent/weir.lua", 1, true))
+  end)
+
+  it("refuses a port that is taken", function()
+    local listener = require("spec.support.socket").listen()
+    local folder = gateway.folder { ["weir.lua"] = ([[
+      return {
+        listen = "127.0.0.1:%d",
+        providers = { a = { type = "openai", base_url = "http://127.0.0.1:1/v1" } },
+        models = { m = function(req) return req:send("a/m") end },
+      }]]):format(listener.port) }
+    local status, _, err = run("serve", folder .. "/weir.lua")
+    gateway.remove_folder(folder)
+    listener:close()
+    assert.is_true(status ~= 0)
+    assert.is_truthy(err:find(tostring(listener.port), 1, true))
+  end)
+
+  it("listens beyond loopback only with keys", function()
+    local folder = gateway.folder { ["weir.lua"] = [[
+      return {
+        listen = "0.0.0.0:0",
+        providers = { a = { type = "openai", base_url = "http://127.0.0.1:1/v1" } },
+        models = { m = function(req) return req:send("a/m") end },
+      }]] }
+    local status, _, err = run("serve", folder .. "/weir.lua")
+    gateway.remove_folder(folder)
+    assert.is_true(status ~= 0)
+    assert.is_truthy(err:find("keys", 1, true))
+  end)
+
+  it("has help for each command, and a version", function()
+    for _, words in ipairs { { "--help" }, { "serve", "--help" }, { "check", "--help" },
+      { "mock", "--help" }, { "version", "--help" } } do
+      local status, out = run(unpack(words))
+      assert.equal(0, status)
+      assert.is_truthy(out:find("weir", 1, true))
+    end
+    local status, out = run("version")
+    assert.equal(0, status)
+    assert.is_truthy(out:find("%d+%.%d+%.%d+"))
+  end)
+
+  it("says how it is used when it is used wrongly", function()
+    for _, words in ipairs { {}, { "sreve" }, { "serve", "--nope" } } do
+      local status, _, err = run(unpack(words))
+      assert.equal(2, status)
+      assert.is_truthy(err:find("weir", 1, true))
+    end
+  end)
+end)
