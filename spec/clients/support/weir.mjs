@@ -26,6 +26,7 @@ function start(args, env, stream, pattern) {
         }
       });
     }
+    child.on("error", reject);
     child.on("exit", (code) => reject(new Error(`weir ended with ${code}: ${child.said}`)));
   });
 }
