@@ -230,7 +230,8 @@ describe("chunk_read", function()
 
   it("passes over shapes that it does not know", function()
     for _, text in ipairs { "{}", '{"choices":{}}', '{"choices":"x"}', '{"usage":[1]}',
-      '{"id":1}', '{"x_groq":1,"response":[{"error":1}]}', '{"choices":[]}', '{"prompt_filter_results":[{}]}' } do
+      '{"id":1}', '{"x_groq":1,"response":[{"error":1}]}', '{"choices":[]}',
+      '{"prompt_filter_results":[{}]}' } do
       local said = read(text)
       assert.same({ "other", false }, { said.kind, said.commits }, text)
     end
