@@ -42,10 +42,11 @@ local function find_error(document)
   if type(document[1]) == "table" then document = document[1] end
   local response = document.response
   local inner = document.error or (type(response) == "table" and response.error)
-  if type(inner) == "table" or text_of(inner) then return inner, document end
-  if text_of(document.message) or document.detail or text_of(document.title) then
-    return document, document
+  if inner ~= host.null and (type(inner) == "table" or text_of(inner)) then
+    return inner, document
   end
+  local is_flat = text_of(document.message) or detail_of(document.detail) or text_of(document.title)
+  if is_flat then return document, document end
 end
 
 --- The HTTP status that the body names, when it names one.

@@ -133,6 +133,8 @@ local SHAPES = {
   text = "the provider answered %s without saying why",
 }
 
+local NEVER_SENT = { refused = true, dns = true, tls = true }
+
 local DEFAULT_COOLDOWN = 60 -- seconds; where a provider entry carries none
 local MAX_MESSAGE = 500     -- bytes; enough to know the cause, too few to flood a log
 local MAX_WORD = 100        -- bytes of type, param and code
@@ -189,9 +191,9 @@ end
 
 --- Whether the provider may have done the work, and so may charge for it.
 local function is_ambiguous(raw)
-  local never_sent = raw.phase == "connect" or raw.fault == "refused" or raw.fault == "dns"
-    or raw.fault == "tls"
-  return raw.fault ~= nil and not never_sent and not (raw.status and raw.status >= 300)
+  if not raw.fault or raw.status and raw.status >= 300 then return false end
+  if raw.was_sent ~= nil then return raw.was_sent end
+  return not (raw.phase == "connect" or NEVER_SENT[raw.fault])
 end
 
 local function cooldown_of(rule, raw, wait)
@@ -222,6 +224,7 @@ end
 ---   target, provider   "groq/llama" and its entry of the settings
 ---   fault              nil, or timeout refused reset dns tls truncated bad_response cancelled
 ---   phase              where it was: connect head first idle total body
+---   was_sent           whether the request left us, where the core knows
 ---   status, headers    of the answer, when there was one; names in lower case
 ---   body               of the error, or the JSON text of an error event
 ---   message, now       a sentence of the core's, wall seconds

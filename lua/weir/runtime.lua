@@ -5,6 +5,7 @@ local failure = require("weir.failure")
 local host = require("weir.host")
 local library = require("weir.library")
 local outcome = require("weir.outcome")
+local reply = require("weir.reply")
 local sandbox = require("weir.sandbox")
 local suggest = require("weir.suggest")
 local targets = require("weir.targets")
@@ -14,6 +15,7 @@ local TYPES = { "cerebras", "groq", "openai", "openrouter" }
 
 runtime.outcome = outcome.read
 runtime.failure = failure.reply
+runtime.reply = reply
 runtime.suggest = suggest
 
 local function provider_of(type_name)

@@ -5,7 +5,7 @@
 local json = require("dkjson")
 local fake = {}
 
-local null = setmetatable({}, { __tostring = function() return "null" end })
+local null = newproxy(false) -- a userdata, as in the core
 local Secret = { __tostring = function(secret) return "secret from " .. secret.from end }
 
 --- What the core gives; log collects what was logged.

@@ -7,8 +7,9 @@ local error_body = require("weir.error_body")
 local function upstream_message(metadata)
   local raw = metadata.raw
   if type(raw) ~= "string" then return nil end
-  local said = error_body.read(raw)
-  return said.message and ("%s: %s"):format(metadata.provider_name or "provider", said.message)
+  local said, name = error_body.read(raw), metadata.provider_name
+  if type(name) ~= "string" then name = "its provider" end
+  return said.message and ("%s: %s"):format(name, said.message)
 end
 
 local function classify(raw, said)

@@ -1,0 +1,78 @@
+local fake = require("spec.support.fake")
+local dump = string.dump
+local sandbox = require("weir.sandbox")
+rawset(string, "dump", dump) -- for the other specs of this process
+
+local function names_of(value)
+  local names = {}
+  for name in pairs(value) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+describe("sandbox", function()
+  local env, loaded
+
+  before_each(function()
+    loaded = {}
+    env = sandbox.env(require("weir"), function(name)
+      loaded[#loaded + 1] = name
+      return { name = name }
+    end)
+  end)
+
+  local function run(text)
+    return setfenv(assert(loadstring(text)), env)()
+  end
+
+  it("has these names and no other", function()
+    assert.same({
+      "_G", "assert", "bit", "error", "getmetatable", "ipairs", "math", "next", "pairs", "pcall",
+      "print", "rawequal", "rawget", "rawset", "require", "select", "setmetatable", "string",
+      "table", "tonumber", "tostring", "type", "unpack",
+    }, names_of(env))
+  end)
+
+  it("has no way to code, files, or what others see", function()
+    local out = { "load", "loadstring", "dofile", "loadfile", "setfenv", "getfenv", "newproxy",
+      "collectgarbage", "io", "os", "debug", "ffi", "jit", "package", "module", "coroutine" }
+    for _, name in ipairs(out) do assert.is_nil(run("return " .. name), name) end
+    assert.equal(env, run("return _G"))
+  end)
+
+  it("is fresh for each file", function()
+    run("string.rep = nil; x = 1; table.insert = 5")
+    local other = sandbox.env(require("weir"), require)
+    assert.equal("function", type(other.string.rep))
+    assert.equal(table.insert, other.table.insert)
+    assert.is_nil(other.x)
+    assert.equal("function", type(string.rep))
+  end)
+
+  it("prints to the log", function()
+    local host = fake.host()
+    env = sandbox.env(require("weir.library").new(host), require)
+    run("print('a', 1, nil, {})")
+    assert.same({ level = "info", event = "print", fields = { text = "a\t1\tnil\ttable" } },
+      host.logged[1])
+  end)
+
+  it("shows no addresses", function()
+    assert.same({ "table", "function", "5", "nil", "x", "table: x" }, {
+      run("return tostring({})"), run("return tostring(print)"), run("return tostring(5)"),
+      run("return tostring(nil)"), run("return tostring('x')"), run("return tostring('table: x')"),
+    })
+    assert.equal("me", run("return tostring(setmetatable({}, "
+      .. "{ __tostring = function() return 'me' end }))"))
+  end)
+
+  it("gives metatables of tables only", function()
+    assert.is_nil(run("return getmetatable('x')"))
+    assert.is_true(run("local t = {} return getmetatable(setmetatable({}, t)) == t"))
+  end)
+
+  it("requires through whoever made it", function()
+    assert.equal("policies.x", run("return require('policies.x').name"))
+    assert.same({ "policies.x" }, loaded)
+  end)
+end)
