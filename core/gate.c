@@ -89,7 +89,7 @@ REFUSAL(no_host, 400, "The request has no Host header.");
 REFUSAL(bad_host, 400, "The Host header is not a host and a port.");
 REFUSAL(duplicate_header, 400, "A header that may come only once comes twice.");
 REFUSAL(bad_length, 400, "The Content-Length header is not a plain decimal number.");
-REFUSAL(bad_encoding, 400, "The Transfer-Encoding header is not \"chunked\".");
+REFUSAL(bad_encoding, 400, "The Transfer-Encoding header does not end with chunked.");
 REFUSAL(old_encoding, 400, "A request of HTTP/1.0 has a Transfer-Encoding header.");
 REFUSAL(two_lengths, 400, "The request has both Content-Length and Transfer-Encoding.");
 REFUSAL(get_body, 400, "A GET request has a body.");
@@ -106,6 +106,7 @@ REFUSAL(bad_expect, 417, "The only expectation that can be met is 100-continue."
 REFUSAL(head_too_large, 431, "The request's headers are larger than this gateway accepts.");
 REFUSAL(too_many_headers, 431, "The request has more headers than this gateway accepts.");
 REFUSAL(unknown_method, 501, "The request's method is not known here.");
+REFUSAL(unknown_encoding, 501, "The only transfer coding known here is chunked.");
 REFUSAL(unknown_version, 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
 
 /* ---- the whole ---- */
@@ -401,9 +402,20 @@ static const struct gate_refusal *check_length(struct gate *gate, struct slice v
     return NULL;
 }
 
+/* RFC 9112, 6.1 and 6.3: with another last coding than "chunked" the body has no
+ * known end; with another one before it the body has, but we cannot decode it. */
 static const struct gate_refusal *check_encoding(struct gate *gate, struct slice value)
 {
-    return is_word(value, "chunked", 7) ? NULL : &bad_encoding;
+    size_t codings = value.len > 7 ? value.len - 7 : 0; /* bytes before the last 7 */
+    struct slice last = {value.ptr + codings, value.len - codings};
+
+    if (!is_word(last, "chunked", 7))
+        return &bad_encoding;
+    if (codings == 0)
+        return NULL;
+    bool is_list = strchr(", \t", value.ptr[codings - 1]) && memchr(value.ptr, ',', codings);
+    bool is_twice = token_len(value) == 7 && is_word((struct slice){value.ptr, 7}, "chunked", 7);
+    return is_list && !is_twice ? &unknown_encoding : &bad_encoding;
 }
 
 static const struct gate_refusal *check_expect(struct gate *gate, struct slice value)

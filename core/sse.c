@@ -188,8 +188,10 @@ static void read_blocks(struct sse *sse, struct slice bytes)
 
     while (at < bytes.len && !sse->err && (end = read_block(sse, &lines, at, false)) > at)
         at = end;
-    if (at < bytes.len && !sse->err)
+    if (at < bytes.len && !sse->err) {
+        sse->is_after_cr = false;
         keep_tail(sse, (struct slice){bytes.ptr + at, bytes.len - at});
+    }
 }
 
 /* Offset after the first blank line, or 0.  before: the byte that bytes follow. */
@@ -270,9 +272,8 @@ static void hand_out_bare(struct sse *sse, struct slice raw)
 
 static void keep_tail(struct sse *sse, struct slice bytes)
 {
-    bool is_crlf = bytes.len && bytes.ptr[bytes.len - 1] == '\n';
-
-    if (sse->tail.len + bytes.len - is_crlf > sse->max_event)
+    /* One more: a last LF after CR, which hand_out does not count. */
+    if (sse->tail.len + bytes.len > sse->max_event + 1)
         fail(sse);
     else
         buf_add(&sse->tail, bytes);
