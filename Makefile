@@ -20,7 +20,7 @@ lint:
 
 format:
 	@tools/install test
-	clang-format -i core/*.[ch] $(wildcard fuzz/*.c)
+	clang-format -i core/*.[ch] $(wildcard fuzz/*.c bench/*.[ch])
 
 bench: build
 	@tools/install bench
