@@ -18,21 +18,17 @@ local function clean(node, find)
   end
 end
 
-local function clean_request(body, find)
-  for _, name in ipairs(SPOKEN) do
-    local value = body[name]
-    if type(value) == "table" then
-      clean(value, find)
-    elseif type(value) == "string" then
-      local cleaned = scan.replace(value, find)
-      if cleaned ~= value then body[name] = cleaned end
-    end
-  end
+local function clean_member(body, name, find)
+  local value = body[name]
+  if type(value) == "table" then return clean(value, find) end
+  local cleaned = type(value) == "string" and scan.replace(value, find) or value
+  if cleaned ~= value then body[name] = cleaned end
 end
 
 --- A plain answer is whole: nothing has to wait.
-local function clean_event(event, find)
-  if event.text then event.text = scan.replace(event.text, find) end
+local function clean_answer(event, find)
+  local cleaned = event.text and scan.replace(event.text, find)
+  if cleaned ~= event.text then event.text = cleaned end
   return event
 end
 
@@ -49,10 +45,10 @@ return function(policy, opts)
 
   return function(req)
     local find = scan.new(rules)
-    clean_request(req.body, find)
+    for _, name in ipairs(SPOKEN) do clean_member(req.body, name, find) end
     local res, err = policy(req)
     if not res then return nil, err end
-    if not res.stream then return res:map(function(event) return clean_event(event, find) end) end
+    if not res.stream then return res:map(function(event) return clean_answer(event, find) end) end
     local window = weir.window(size, words)
     return res:map(function(event) return window:map(event, find) end)
   end

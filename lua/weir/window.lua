@@ -14,12 +14,14 @@
 ---
 --- Held back are the last n bytes, or with a second argument only so many words of them; and a
 --- place that may still grow. Nothing longer than n bytes that find does not know by its first
---- n is found. What is held goes out when its choice finishes and at the end of the stream.
+--- n is found. An event goes when the next one of its choice comes, with the text that is then
+--- settled; the last one before its choice ends, or the stream, with all that is left.
 local window = {}
 window.__index = window
 
---- Text per choice and kind: content and reasoning are two texts.
-local HELD_KINDS = { content = true, reasoning = true }
+--- Kinds with text to look at, and kinds after which a text does not go on.
+local HAS_TEXT = { content = true, reasoning = true }
+local ENDS_CHOICE = { finish = true, tool_call = true }
 local ENDS_ALL = { done = true, error = true }
 
 --- Bytes, in units of the window, past which a place found loses its middle: it is replaced
@@ -81,12 +83,23 @@ local function settle(self, text, find, is_end)
   return table.concat(settled), text:sub(math.max(position, free + 1))
 end
 
---- What is held of a choice, as an event, or nil.
+--- The bytes of an event whose text stays the same stay as they came.
+local function with_text(event, text)
+  if event.text ~= text then event.text = text end
+  return event
+end
+
+--- The event that waits for its choice, with all text that is held; or nil.
 local function flush(self, index, find)
   local held = self.held[index]
   self.held[index] = nil
-  if not held or held.text == "" then return nil end
-  return held.event:copy((settle(self, held.text, find, true)))
+  return held and with_text(held.event, (settle(self, held.text, find, true)))
+end
+
+--- The event, after what has to go before it.
+local function flush_before(self, index, find, event)
+  local before = flush(self, index, find)
+  return before and { before, event } or event
 end
 
 local function flush_all(self, find, event)
@@ -98,33 +111,43 @@ local function flush_all(self, find, event)
   return events
 end
 
---- A new text of a choice begins where its kind changes; what the old one held goes first.
-local function held_for(self, event, find)
-  local index = event.index or 0
-  local held = self.held[index]
-  if held and held.kind == event.kind then return held, nil end
-  local before = flush(self, index, find)
-  held = { kind = event.kind, text = "", event = event:copy("") }
-  self.held[index] = held
-  return held, before
+--- A chunk with text may also finish its choice. Within a string of JSON these quotes would be
+--- escaped, so this is the member.
+local function is_last(event)
+  return event.raw ~= nil and event.raw:find('"finish_reason"%s*:%s*"') ~= nil
 end
 
---- The event with its settled text, after what was held where something ends: what a filter
---- gives back. Every event of a stream has to pass through it.
+--- The event takes the place of the one that waits, which goes with what is settled now.
+local function advance(self, index, find, event, added)
+  local held = self.held[index]
+  if not held then
+    self.held[index] = { kind = event.kind, text = added, event = event }
+    return nil
+  end
+  local settled, rest = settle(self, held.text .. added, find, false)
+  self.held[index] = { kind = event.kind, text = rest, event = event }
+  return with_text(held.event, settled)
+end
+
+--- What a filter gives back: the events that may go now. Every event of a stream has to pass
+--- through it.
 ---@param event weir.Event
 ---@param find fun(text: string, init: integer): integer|nil, integer, string
----@return weir.Event|weir.Event[]
+---@return weir.Event|weir.Event[]|nil
 function window:map(event, find)
-  if ENDS_ALL[event.kind] then return flush_all(self, find, event) end
-  if not HELD_KINDS[event.kind] then
-    local before = event.kind == "finish" and flush(self, event.index or 0, find)
-    return before and { before, event } or event
+  local kind, index, text = event.kind, event.index or 0, event.text
+  if ENDS_ALL[kind] then return flush_all(self, find, event) end
+  if ENDS_CHOICE[kind] or HAS_TEXT[kind] and not text then -- no text: what Lua cannot hold
+    return flush_before(self, index, find, event)
   end
-  local held, before = held_for(self, event, find)
-  local settled, rest = settle(self, held.text .. event.text, find, event.finish ~= nil)
-  held.text = rest
-  if settled ~= event.text then event.text = settled end
-  return before and { before, event } or event
+  if not HAS_TEXT[kind] then return event end
+
+  local held, before = self.held[index], nil
+  if held and held.kind ~= kind then before = flush(self, index, find) end
+  before = advance(self, index, find, event, text) or before
+  if not is_last(event) then return before end
+  local last = flush(self, index, find)
+  return before and { before, last } or last
 end
 
 return window

@@ -38,24 +38,31 @@ end
 describe("window", function()
   it("holds back its last bytes and sends them at the end", function()
     local sent = play(window.new(4), { content("abcdefgh"), content("ij"), done() })
-    assert.same({ "abcd", "ef", "ghij", "done" }, texts(sent))
+    assert.same({ "abcdef", "ghij", "done" }, texts(sent))
   end)
 
-  it("sends each event on, with what is settled, so that nothing but text is late", function()
-    local sent = play(window.new(8), { content("abc"), content("def"), done() })
-    assert.same({ "", "", "abcdef", "done" }, texts(sent))
+  it("sends each event when the next one comes, with the text that is settled then", function()
+    local view = window.new(4)
+    local first, second = content("abc"), content("def")
+    assert.is_nil(view:map(first, find))
+    assert.equal(first, view:map(second, find))
+    assert.equal("ab", first.text)
+    assert.equal(second, view:map(done(), find)[1])
+    assert.equal("cdef", second.text)
   end)
 
   it("does not touch an event whose text stays as it is", function()
     local members = content("abc")
-    members.finish = "stop"
     local event = setmetatable({}, {
       __index = members,
       __newindex = function() error("written") end,
     })
-    assert.equal(event, window.new(9):map(event, find))
+    local view = window.new(9)
+    view:map(event, find)
+    assert.equal(event, view:map(done(), find)[1])
     members.text = "<abc>"
-    assert.has_error(function() window.new(9):map(event, find) end, nil)
+    view:map(event, find)
+    assert.has_error(function() view:map(done(), find) end)
   end)
 
   it("finds a place however it is cut", function()
@@ -94,39 +101,63 @@ describe("window", function()
     assert.equal("c # f", joined(sent, "content", 1))
   end)
 
-  it("sends a choice's text before its finish", function()
-    local sent = play(window.new(9), {
-      content("ab", 0), content("cd", 1), fake.event { kind = "finish", index = 1 },
-      fake.event { kind = "finish", index = 0 }, done(),
-    })
-    assert.same({ "", "", "cd", "finish", "ab", "finish", "done" }, texts(sent))
+  it("sends a choice's text before its finish, and before its tool calls", function()
+    for _, kind in ipairs { "finish", "tool_call" } do
+      local sent = play(window.new(9), {
+        content("ab", 0), content("cd", 1), fake.event { kind = kind, index = 1 },
+        fake.event { kind = kind, index = 0 }, done(),
+      })
+      assert.same({ "cd", kind, "ab", kind, "done" }, texts(sent))
+    end
   end)
 
   it("sends all texts before the end and before an error", function()
     for _, kind in ipairs { "done", "error" } do
       local sent = play(window.new(9), { content("ab", 0), content("cd", 1),
         fake.event { kind = kind } })
-      assert.same({ "", "", "ab", "cd", kind }, texts(sent))
+      assert.same({ "ab", "cd", kind }, texts(sent))
     end
   end)
 
-  it("holds nothing of an event that finishes its choice", function()
-    local last = content("ab")
-    last.finish = "stop"
-    assert.same({ "ab", "done" }, texts(play(window.new(9), { last, done() })))
+  it("holds nothing once an event with text finishes its choice", function()
+    local function last()
+      local event = content("<ab>")
+      event.raw = 'data: {"choices":[{"delta":{"content":"<ab>"},"finish_reason" : "stop"}]}'
+      return event
+    end
+    local view = window.new(9)
+    assert.equal("#", view:map(last(), find).text)
+    assert.is_nil(next(view.held))
+    view:map(content("a "), find)
+    assert.same({ "", "a #" }, texts(view:map(last(), find)))
+  end)
+
+  it("does not take a text about a finish_reason, or null, for one", function()
+    for _, raw in ipairs { [[{"content":"\"finish_reason\":\"stop\""}]],
+      [[{"finish_reason":null}]], [[{"native_finish_reason":"x"}]] } do
+      local event = content("ab")
+      event.raw = raw
+      assert.is_nil(window.new(9):map(event, find))
+    end
   end)
 
   it("sends the thinking before the answer", function()
     local sent = play(window.new(9), {
       fake.event { kind = "reasoning", text = "hm <xy" }, content("so"), done(),
     })
-    assert.same({ "", "hm #", "", "so", "done" }, texts(sent))
-    assert.same({ "reasoning", "reasoning", "content" },
-      { sent[1].kind, sent[2].kind, sent[3].kind })
+    assert.same({ "hm #", "so", "done" }, texts(sent))
+    assert.same({ "reasoning", "content" }, { sent[1].kind, sent[2].kind })
+  end)
+
+  it("passes an event whose text Lua cannot hold, after what waits", function()
+    local odd = fake.event { kind = "content" }
+    local sent = play(window.new(9), { content("ab"), odd, content("cd"), done() })
+    assert.same({ "ab", "content", "cd", "done" }, texts(sent))
+    assert.equal(odd, sent[2])
   end)
 
   it("passes every other event as it is", function()
-    for _, kind in ipairs { "role", "tool_call", "usage", "other" } do
+    for _, kind in ipairs { "role", "usage", "other" } do
       local event = fake.event { kind = kind }
       local view = window.new(9)
       view:map(content("ab"), find)
@@ -136,13 +167,13 @@ describe("window", function()
 
   it("holds back only words, where words are what is looked for", function()
     local sent = play(window.new(20, 1), { content("one two thr"), content("ee four"), done() })
-    assert.same({ "one two ", "three ", "four", "done" }, texts(sent))
+    assert.same({ "one two three ", "four", "done" }, texts(sent))
     sent = play(window.new(20, 2), { content("one two thr"), content("ee  four"), done() })
-    assert.same({ "one ", "two ", "three  four", "done" }, texts(sent))
+    assert.same({ "one two ", "three  four", "done" }, texts(sent))
   end)
 
   it("holds back no more than its bytes of a long word", function()
-    local sent = play(window.new(4, 1), { content("abcdefgh"), done() })
+    local sent = play(window.new(4, 1), { content("abcdef"), content("gh"), done() })
     assert.same({ "abcd", "efgh", "done" }, texts(sent))
   end)
 

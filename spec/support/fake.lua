@@ -110,7 +110,7 @@ Request.__index = Request
 ---@param members table|nil members of the request: body, model, cooling = { [target] = true }
 function fake.request(script, members)
   local req = {
-    id = "req_1", endpoint = "chat.completions", model = "default", stream = false, headers = {},
+    id = "req_1", endpoint = "chat", model = "default", stream = false, headers = {},
     body = { messages = {} }, trail = {}, sent = {}, slept = {}, cooling = {}, script = script,
   }
   for name, value in pairs(members or {}) do req[name] = value end

@@ -1,0 +1,290 @@
+---@meta weir
+--- What a policy sees, for editors. Nothing requires this file; a spec walks it against the
+--- real tables, so that it cannot drift.
+
+---A policy: from a request to a response, or nil and why there is none.
+---@alias weir.Policy fun(req: weir.Request): weir.Response|weir.Reply|nil, weir.Failure|string|nil
+
+---A filter over the events of an answer: gives back the event, another, a list of them to send
+---several, or nothing to drop it.
+---@alias weir.Filter fun(event: weir.Event): weir.Event|weir.Event[]|nil
+
+---One model at one provider: "groq/llama-3.3-70b-versatile". "openrouter/*" passes the client's
+---model on.
+---@alias weir.Target string
+
+---@alias weir.Code
+---| "rate_limited"    # 429: wait
+---| "overloaded"      # 503, 529: the provider has no room
+---| "timeout"         # one of the four clocks ran out, or the provider says so
+---| "refused"         # no connection
+---| "reset"           # the connection broke
+---| "dns"             # the name did not resolve
+---| "tls"             # no secure connection
+---| "truncated"       # the answer ended before it was whole
+---| "bad_response"    # an answer that no client could use, and every other 5xx
+---| "credential"      # 401, 403: our key
+---| "credit"          # 402, a quota that is spent: our account
+---| "no_model"        # 404: this provider or key has no such model
+---| "client_error"    # 400, 413, 422: the request itself
+---| "context_length"  # the request is too long for this model
+---| "content_policy"  # the provider will not answer that
+---| "cancelled"       # the client is gone
+---| "exhausted"       # nothing was tried, as all targets are cooling
+---| "policy_error"    # the policy raised
+
+---The request, as a policy sees it. It lives as long as the request: later use raises.
+---@class weir.Request
+---@field id string the x-request-id
+---@field endpoint "chat"|"completions"|"embeddings"
+---@field model string what the client asked for
+---@field stream boolean whether it asked for a stream
+---@field key { name: string }|nil the client's key, without its text; nil where there are no keys
+---@field headers table<string, string> the client's, names in lower case, without credentials; read-only
+---@field generation integer the version of weir.lua that serves it
+---@field body table the JSON body; reads as Lua values, a write is an edit of that one place
+---@field trail weir.Attempt[] the attempts so far
+local Request = {}
+
+---The targets that are not cooling, in order; empty when all are.
+---@param targets weir.Target[]
+---@return weir.Target[]
+function Request:available(targets) end
+
+---One attempt; waits until it commits or fails. What an earlier send gave is dropped.
+---@param target weir.Target
+---@param opts weir.SendOptions|nil
+---@return weir.Response|nil
+---@return weir.Failure|nil
+function Request:send(target, opts) end
+
+---An answer of the gateway's own, to be returned. Text below 300 is what a model would have
+---said; text from 300 on becomes an OpenAI-shaped error; a table goes out as JSON.
+---@param status integer
+---@param body string|table
+---@return weir.Reply
+function Request:reply(status, body) end
+
+---@class weir.SendOptions
+---@field timeout weir.Timeout|nil the clocks that differ for this attempt
+
+---@class weir.Attempt
+---@field target weir.Target
+---@field code weir.Code|"ok"
+---@field status integer|nil
+---@field ms integer how long it took
+
+---What req:reply made.
+---@class weir.Reply
+---@field status integer
+---@field headers table<string, string>
+---@field content_type string
+---@field body string|table
+
+---An attempt that came to its commit point. Returning it sends it to the client.
+---@class weir.Response
+---@field status integer
+---@field target weir.Target who answers
+---@field headers table<string, string> the provider's, names in lower case
+---@field stream boolean
+local Response = {}
+
+---Adds a filter, after those that are there. Of a plain answer the whole message is one event.
+---@param filter weir.Filter
+---@return weir.Response self
+function Response:map(filter) end
+
+---Runs after the last byte.
+---@param fn fun(result: weir.End)
+---@return weir.Response self
+function Response:on_end(fn) end
+
+---@class weir.End
+---@field code string "ok", or how the stream failed
+---@field first number seconds to the first content
+---@field total number seconds to the last byte
+---@field usage { prompt_tokens?: integer, completion_tokens?: integer, total_tokens?: integer, cached_tokens?: integer, reasoning_tokens?: integer }
+
+---One event of an answer. A filter may keep it.
+---@class weir.Event
+---@field kind "content"|"reasoning"|"tool_call"|"usage"|"finish"|"error"|"role"|"other"|"done"
+---@field text string|nil of content and reasoning; the one member that can be set
+---@field index integer the choice's, from 0
+---@field data openai.ChatCompletionChunk|openai.ChatCompletion|table|nil the message, decoded when it is read; a copy
+---@field raw string the bytes as they came
+local Event = {}
+
+---A new content event of the same choice and message, with that text.
+---@param text string
+---@return weir.Event
+function Event:copy(text) end
+
+---Why an attempt failed. A policy may return one of its own: an unknown code with a status and a
+---message is passed to the client.
+---@class weir.Failure
+---@field code weir.Code|string
+---@field status integer|nil the provider's, or what an error inside a 200 amounts to
+---@field message string one sentence, at most 500 bytes, without keys
+---@field type string|nil the provider's own words
+---@field param string|nil
+---@field provider_code string|nil
+---@field retry_after number|nil seconds that the provider asks us to wait
+---@field scope "key"|"model"|"provider"|"request" what is at fault
+---@field final boolean the request itself is wrong: no other target helps
+---@field target weir.Target
+---@field cooldown number|nil seconds for which send lets this target rest
+---@field alarm true|nil somebody has to look at the configuration
+---@field ambiguous true|nil the provider may have done the work, and charge for it
+
+---A key that Lua never sees: only the core reads its text. Printing it shows where it is from.
+---@class weir.Secret
+---@field is_set boolean whether the variable or file is there
+
+---Holds back the end of a text until it is settled; one serves one response.
+---@class weir.Window
+local Window = {}
+
+---What a filter gives back: the events that may go now. find is like string.find and also gives
+---the replacement.
+---@param event weir.Event
+---@param find fun(text: string, init: integer): integer|nil, integer, string
+---@return weir.Event|weir.Event[]|nil
+function Window:map(event, find) end
+
+---@class weir
+local weir = {}
+
+---A secret from the environment.
+---@param name string
+---@return weir.Secret
+function weir.env(name) end
+
+---A secret from a file, without the white space around it.
+---@param path string
+---@return weir.Secret
+function weir.file(path) end
+
+---Seconds of a clock that only goes forward.
+---@return number
+function weir.now() end
+
+---Seconds since 1970, by the wall's clock.
+---@return number
+function weir.time() end
+
+---Waits; other requests go on.
+---@param seconds number
+function weir.sleep(seconds) end
+
+---Checks the targets that a policy is made with, and remembers them, so that one that names no
+---provider is found when weir.lua is loaded.
+---@param list weir.Target[]
+---@return weir.Target[] list
+function weir.targets(list) end
+
+---@param size integer bytes held back at most of text in which nothing is found
+---@param words integer|nil hold back only so many words
+---@return weir.Window
+function weir.window(size, words) end
+
+---@class weir.Log
+weir.log = {}
+
+---Each takes an event's name and its fields: texts, numbers, booleans.
+---@param event string
+---@param fields table<string, any>|nil
+function weir.log.debug(event, fields) end
+
+---@param event string
+---@param fields table<string, any>|nil
+function weir.log.info(event, fields) end
+
+---@param event string
+---@param fields table<string, any>|nil
+function weir.log.warn(event, fields) end
+
+---@param event string
+---@param fields table<string, any>|nil
+function weir.log.error(event, fields) end
+
+---@class weir.Json
+---@field null userdata what null reads as, and what writes it
+weir.json = {}
+
+---@param text string
+---@return any value
+---@return string|nil problem
+function weir.json.decode(text) end
+
+---@param value any
+---@return string
+function weir.json.encode(value) end
+
+---Marks a table as a list, so that an empty one is written [].
+---@generic T: table
+---@param list T
+---@return T list
+function weir.json.array(list) end
+
+---What weir.lua returns. Times are seconds, sizes bytes.
+---@class weir.Config
+---@field listen string|nil "127.0.0.1:4000"; "[::1]:4000"; ":4000" is every interface
+---@field workers integer|nil 0: one a core
+---@field drain number|nil 600
+---@field keys weir.Secret[]|nil the clients' bearer tokens; without them only the loopback is served
+---@field timeout weir.Timeout|nil
+---@field cooldown number|nil 60; after a 429 that names no time
+---@field limits weir.Limits|nil
+---@field policy weir.PolicyConfig|nil
+---@field ratelimit_headers "synthesize"|"strip"|nil
+---@field log weir.LogConfig|nil
+---@field data string|nil "./data"
+---@field admin { listen?: string, token?: weir.Secret }|nil
+---@field providers table<string, weir.ProviderConfig>
+---@field models table<string, weir.Policy> ["*"] serves every other name
+
+---@class weir.Timeout
+---@field connect number|nil 5
+---@field first number|nil 60; to the first content
+---@field idle number|nil 30; between two events with content
+---@field total number|nil 600
+
+---@class weir.Limits
+---@field body integer|nil 16 MiB
+---@field headers integer|nil 32 KiB
+---@field connections integer|nil 10000
+---@field in_flight integer|nil 4096
+
+---@class weir.PolicyConfig
+---@field on_error "closed"|"open"|nil "closed"
+---@field burst number|nil 0.05; seconds of work without a wait
+---@field memory integer|nil 32 MiB
+---@field jit boolean|nil false
+
+---@class weir.LogConfig
+---@field level "debug"|"info"|"warn"|"error"|nil "info"
+---@field format "logfmt"|"json"|nil "logfmt"
+---@field file string|nil standard error
+
+---@class weir.ProviderConfig
+---@field type "openai"|"openrouter"|"groq"|"cerebras"|string
+---@field key weir.Secret|nil
+---@field base_url string|nil the type's own
+---@field headers table<string, string|weir.Secret>|nil
+---@field timeout weir.Timeout|nil
+---@field cooldown number|nil
+
+---What a file in lua/weir/providers/ returns; lua/weir/providers/openai.lua explains each.
+---@class weir.Provider
+---@field base_url string
+---@field needs_key "always"|"at base_url"
+---@field auth { header: string, prefix: string }
+---@field headers table<string, string>
+---@field timeout weir.Timeout
+---@field drop string[]
+---@field done "required"|"optional"
+---@field include_usage boolean
+---@field classify (fun(raw: table, said: table): table|nil)|nil
+---@field retry_after (fun(raw: table, said: table): number|nil)|nil
+
+return weir
