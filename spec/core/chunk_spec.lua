@@ -109,6 +109,12 @@ describe("chunk_read", function()
       read('{"choices":[{"finish_reason":"length","delta":{"content":"a"}}]}'))
   end)
 
+  it("keeps the first finish and the first error of several", function()
+    local two = '{"choices":[{"finish_reason":"stop"},{"finish_reason":"length"}]}'
+    assert.equal("stop", read(two).finish)
+    assert.equal("1", read('{"error":1,"choices":[{"error":2}],"error":3}').error)
+  end)
+
   it("lets the strongest thing that is said win", function()
     local parts = {
       { "content", '"content":"c"' }, { "tool_call", '"tool_calls":[{}]' },

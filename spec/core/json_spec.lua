@@ -274,7 +274,8 @@ describe("json_unescape", function()
   it("fails on a NUL and on a lone surrogate, and adds nothing", function()
     local faults = { ["a\\u0000"] = "nul", ["\\ud800"] = "utf8", ["ab\\udc00c"] = "utf8",
       ["\\ud800\\ud800"] = "utf8", ["\\ud800x"] = "utf8", ["\\udc00\\ud800"] = "utf8",
-      ["\\ud800\\u0041"] = "utf8", ["\\ud800\\n"] = "utf8" }
+      ["\\ud800\\u0041"] = "utf8", ["\\udc00\\udc00"] = "utf8",
+      ["\\ud800\\n"] = "utf8" }
     for inside, err in pairs(faults) do
       assert.same({ "", err }, { unescape(inside) }, inside)
     end
