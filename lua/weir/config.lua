@@ -176,7 +176,7 @@ end
 ---@return table settings, { path: string, message: string, suggestion: string|nil }[] problems
 function config.check(raw, tools)
   local c = check.new(tools.is_secret)
-  if type(raw) ~= "table" then
+  if type(raw) ~= "table" or c.is_secret(raw) then
     c:problem("weir.lua", ("must return a table, not %s"):format(check.describe(raw)))
     raw = { providers = {}, models = {} }
   end

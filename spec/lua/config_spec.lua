@@ -113,6 +113,37 @@ describe("config", function()
   end)
 end)
 
+describe("config, whatever it is given", function()
+  local names = { "listen", "keys", "timeout", "limits", "policy", "log", "providers", "models",
+    "groq", "type", "key", "base_url", "headers", "first", "level", "body", "tls", "admin", "x" }
+  local leaves = { "x", "", "groq", 0, -1, 1.5, 0 / 0, 1 / 0, true, false, policy, fake.secret(),
+    ("y"):rep(300), "a\nb", "http://x", ":1" }
+
+  local function any(depth)
+    if depth == 0 or math.random() < 0.3 then return leaves[math.random(#leaves)] end
+    local value = {}
+    for _ = 1, math.random(0, 6) do
+      local name = math.random() < 0.1 and math.random(-1, 3) or names[math.random(#names)]
+      value[name] = any(depth - 1)
+    end
+    return value
+  end
+
+  it("gives settings and problems with a path and a sentence, and never raises", function()
+    math.randomseed(11)
+    for _ = 1, 3000 do
+      local settings, problems = config.check(any(4), tools)
+      assert.equal("number", type(settings.listen.port))
+      assert.equal("table", type(settings.providers))
+      for _, problem in ipairs(problems) do
+        assert.truthy(#problem.path > 0 and #problem.path < 400)
+        assert.truthy(#problem.message > 0)
+        assert.is_nil(problem.message:find("%c"))
+      end
+    end
+  end)
+end)
+
 describe("config, listen", function()
   it("takes IPv4, names, IPv6 in brackets, and every interface", function()
     local keys = { fake.secret("env WEIR_KEY") }

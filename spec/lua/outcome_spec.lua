@@ -273,6 +273,41 @@ describe("outcome, the message", function()
   end)
 end)
 
+describe("outcome, whatever it is given", function()
+  local names = { "error", "message", "type", "param", "code", "status", "detail", "title",
+    "response", "metadata", "headers", "raw", "loc", "msg", "reasons", 1, 2 }
+  local leaves = { "x", "", 429, 1.5, -1, true, false, json.null, "429", "rate_limit_exceeded" }
+
+  --- A body of the shapes that errors have, with anything in any place.
+  local function any(depth)
+    if depth == 0 or math.random() < 0.3 then return leaves[math.random(#leaves)] end
+    local value, is_list = {}, math.random() < 0.3
+    for i = 1, math.random(0, 4) do
+      local name = is_list and i or names[math.random(#names - 2)]
+      value[name] = any(depth - 1)
+    end
+    return value
+  end
+
+  for _, name in ipairs { "openai", "openrouter", "groq", "cerebras" } do
+    it("gives an err with a message and never raises, at " .. name, function()
+      math.randomseed(7)
+      local provider = require("weir.providers." .. name)
+      local statuses, faults = { 200, 400, 402, 403, 429, 503 }, { "bad_response", "truncated" }
+      for _ = 1, 2000 do
+        local err = read { status = statuses[math.random(7)], fault = faults[math.random(3)],
+          body = json.encode(any(4)), provider = provider, now = 0 }
+        assert.equal("string", type(err.message))
+        assert.equal("boolean", type(err.final))
+        assert.truthy(err.code and err.scope)
+        for _, member in ipairs { "type", "param", "provider_code" } do
+          assert.truthy(err[member] == nil or type(err[member]) == "string")
+        end
+      end
+    end)
+  end
+end)
+
 describe("outcome, with a provider's own word", function()
   it("lets it change code, final, scope, cooldown and message", function()
     local err = read { status = 400, provider = { classify = function(raw, said)

@@ -71,6 +71,27 @@ describe("sandbox", function()
     assert.is_true(run("local t = {} return getmetatable(setmetatable({}, t)) == t"))
   end)
 
+  it("is enough for the shipped policies and what they require", function()
+    local files = {}
+    local function require_own(name)
+      if name == "weir" then return require("weir") end
+      if files[name] == nil then
+        local chunk = loadfile(name:gsub("%.", "/") .. ".lua")
+          or assert(loadfile("lua/" .. name:gsub("%.", "/") .. ".lua"))
+        files[name] = setfenv(chunk, sandbox.env(require("weir"), require_own))()
+      end
+      return files[name]
+    end
+    local redact, waterfall = require_own("policies.redact"), require_own("policies.waterfall")
+    local req = fake.request({ groq = {
+      stream = true, events = { fake.event { text = "a@b" }, fake.event { text = ".cc" },
+        fake.event { kind = "done" } },
+    } }, { body = { prompt = "to a@b.cc" } })
+    local events = redact(waterfall { "groq/a" })(req):play()
+    assert.equal("to [email]", req.body.prompt)
+    assert.equal("[email]", events[1].text .. events[2].text)
+  end)
+
   it("requires through whoever made it", function()
     assert.equal("policies.x", run("return require('policies.x').name"))
     assert.same({ "policies.x" }, loaded)
