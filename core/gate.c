@@ -493,10 +493,10 @@ static size_t read_size(struct gate *gate, struct slice bytes)
     }
     if (at == bytes.len)
         return 0;
-    if (at == 0 || bytes.ptr[at] != '\r')
-        return refuse(gate, at && bytes.ptr[at] == ';' ? &chunk_extension : &bad_chunk_size);
-
-    size_t crlf = read_crlf(gate, (struct slice){bytes.ptr + at, bytes.len - at}, &bare_cr);
+    if (at == 0)
+        return refuse(gate, &bad_chunk_size);
+    const struct gate_refusal *refusal = bytes.ptr[at] == ';' ? &chunk_extension : &bad_chunk_size;
+    size_t crlf = read_crlf(gate, (struct slice){bytes.ptr + at, bytes.len - at}, refusal);
     if (crlf == 0)
         return 0;
     if (size > gate->limits->body - gate->total)

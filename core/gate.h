@@ -47,8 +47,8 @@ struct gate_verdict {
 
 /* Looks at bytes that follow what was passed before: the caller keeps what was
  * not passed and offers it again, from its first byte, with what came after.  A
- * head passes whole or not at all; body bytes pass as they come.  No byte of a
- * head is looked at twice, however it drips.  Once it has refused, a gate passes
- * nothing more.  (The answer to a refused HEAD request has no body: its code is
- * "method_head".) */
+ * head passes whole or not at all; body bytes pass as they come.  What was
+ * searched of an unfinished head is not searched again, however it drips.  Once
+ * it has refused, a gate passes nothing more.  (The answer to a refused HEAD request has no body:
+ * its code is "method_head".) */
 struct gate_verdict gate_read(struct gate *gate, struct slice bytes);
