@@ -458,10 +458,15 @@ static bool begins_word(struct slice text, size_t at)
     return at == 0 || !is_alnum(text.ptr[at - 1]) || (at >= 3 && text.ptr[at - 3] == '%');
 }
 
-static size_t token_end(struct slice text, size_t at)
+/* A token's last dot ends the sentence that it is in. */
+static size_t token_end(struct slice text, size_t start)
 {
+    size_t at = start;
+
     while (at < text.len && is_token(text.ptr[at]))
         at++;
+    while (at > start && text.ptr[at - 1] == '.')
+        at--;
     return at;
 }
 
