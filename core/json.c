@@ -289,7 +289,7 @@ static const char *fail(struct json *json, const char *at, enum err err)
 
 static const char *step_value(struct json *json, const char *ptr)
 {
-    struct nest nest;
+    struct nest nest = {0};
     int floor = json->depth;
 
     do {
