@@ -1,0 +1,50 @@
+/* answer.c -- errors in OpenAI's shape. */
+/* SPDX-License-Identifier: MIT */
+#include "answer.h"
+#include "client.h"
+#include "json.h"
+
+static void add_member(struct buf *out, const char *name, const char *value)
+{
+    buf_add_format(out, ",\"%s\":", name);
+    if (value)
+        json_quote(out, slice_of(value));
+    else
+        buf_add_text(out, "null");
+}
+
+void answer_error_json(const struct answer_error *error, struct buf *out)
+{
+    buf_add_text(out, "{\"error\":{\"message\":");
+    json_quote(out, slice_of(error->message));
+    add_member(out, "type", error->type);
+    add_member(out, "param", error->param);
+    add_member(out, "code", error->code);
+    buf_add_text(out, "}}");
+}
+
+static void reply(struct client *client, int status, struct slice json, int retry_after)
+{
+    struct buf headers = {0};
+
+    client_head_add(&headers, "content-type", SLICE("application/json"));
+    client_head_add(&headers, "x-request-id", slice_of(client_id(client)));
+    if (retry_after)
+        buf_add_format(&headers, "retry-after: %d\r\n", retry_after);
+    client_reply(client, status, buf_slice(&headers), json);
+    buf_free(&headers);
+}
+
+void answer_error(struct client *client, const struct answer_error *error)
+{
+    struct buf json = {0};
+
+    answer_error_json(error, &json);
+    reply(client, error->status, buf_slice(&json), error->retry_after);
+    buf_free(&json);
+}
+
+void answer_json(struct client *client, int status, struct slice json)
+{
+    reply(client, status, json, 0);
+}

@@ -1,0 +1,645 @@
+/* attempt.c -- from a transfer to events, with the clocks.
+ *
+ *            +-> COLLECTING --+              (a plain answer, or an error's body)
+ *            |                v
+ * OPENING ---+              READY -> STREAMING -> OVER
+ *            |                ^
+ *            +-> WAITING -----+              (a stream without content so far)
+ *
+ * OPENING    -> COLLECTING [on_head]         plain, or a status that is no success
+ * OPENING    -> WAITING    [on_head]         an event stream
+ * COLLECTING -> READY      [on_done]         the whole answer is there and is sound
+ * WAITING    -> READY      [commit]          the first event with something to show
+ * READY      -> STREAMING  [attempt_stream]  the owner wants the events
+ * (any)      -> OVER       [fail, end]       the owner was told; it frees the attempt */
+/* SPDX-License-Identifier: MIT */
+#include "attempt.h"
+#include "log.h"
+#include "loop.h"
+#include "mem.h"
+#include <assert.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <strings.h>
+
+enum {
+    ERROR_BODY_MAX = 64 * 1024,   /* bytes of an error that are looked at */
+    PLAIN_MAX = 64 * 1024 * 1024, /* bytes of a plain answer */
+    HELD_MAX = SSE_MAX_EVENT,     /* bytes of a stream before its commit point */
+};
+
+enum attempt_state { OPENING, COLLECTING, WAITING, READY, STREAMING, OVER };
+
+struct attempt {
+    const struct attempt_owner *owner;
+    void *arg;
+    struct transfer *transfer; /* NULL once it is done */
+    const struct provider *provider;
+    char *target;
+    struct sse *sse;
+    struct buf held;  /* a body, or the events before STREAMING, as they came */
+    struct buf error; /* the JSON of an error event */
+    struct event timer;
+    struct timeouts timeout;
+    struct chunk_usage usage;
+    int64_t deadline_us; /* of the whole request */
+    int64_t started_us, open_us, commit_us;
+    int64_t content_us; /* when the last event with content came */
+    int status;
+    enum attempt_state state;
+    bool stream; /* the client asked for one */
+    bool hides_usage;
+    bool was_sent;
+    bool paused;
+    bool committed;    /* an event that commits came */
+    bool finished;     /* a finish_reason came */
+    bool done;         /* [DONE] came */
+    bool garbage;      /* an event that is no JSON came */
+    enum err over_err; /* how the connection ended while the policy had the answer */
+    const char *over_detail;
+};
+
+static void on_open(void *arg, int64_t us);
+static void on_head(void *arg, int status);
+static void on_bytes(void *arg, struct buf *bytes);
+static void on_done(void *arg, enum err err, const char *detail);
+static void on_timer(evutil_socket_t fd, short what, void *arg);
+static void on_sse_event(void *arg, const struct sse_event *event);
+
+static const struct upstream_handler handler = {on_open, on_head, on_bytes, on_done};
+
+/* ---- clocks ---- */
+
+static void sooner(int64_t *soonest, int64_t from_us, int64_t ms)
+{
+    int64_t at = from_us + ms * 1000;
+    if (ms > 0 && (*soonest == 0 || at < *soonest))
+        *soonest = at;
+}
+
+/* When the first of the clocks that run now runs out; 0: none does. */
+static int64_t next_deadline(const struct attempt *attempt)
+{
+    int64_t soonest = attempt->deadline_us;
+
+    sooner(&soonest, attempt->started_us, attempt->timeout.total_ms);
+    if (attempt->open_us < 0)
+        sooner(&soonest, attempt->started_us, attempt->timeout.connect_ms);
+    if (attempt->commit_us < 0)
+        sooner(&soonest, attempt->started_us, attempt->timeout.first_ms);
+    else if (!attempt->paused && attempt->state == STREAMING)
+        sooner(&soonest, attempt->content_us, attempt->timeout.idle_ms);
+    return soonest;
+}
+
+/* Deadlines that moved away since are noticed when the timer fires, so that a
+ * chunk costs no timer. */
+static void arm_timer(struct attempt *attempt)
+{
+    int64_t deadline = next_deadline(attempt);
+    int64_t wait_us = deadline - loop_now_us();
+
+    if (deadline == 0)
+        return;
+    if (wait_us < 0)
+        wait_us = 0;
+    struct timeval wait = {wait_us / 1000000, wait_us % 1000000};
+    event_add(&attempt->timer, &wait);
+}
+
+static const char *phase_of(const struct attempt *attempt, int64_t now_us)
+{
+    int64_t age_ms = (now_us - attempt->started_us) / 1000;
+    bool over = attempt->deadline_us && now_us >= attempt->deadline_us;
+
+    if (over || (attempt->timeout.total_ms && age_ms >= attempt->timeout.total_ms))
+        return "total";
+    if (attempt->open_us < 0 && attempt->timeout.connect_ms &&
+        age_ms >= attempt->timeout.connect_ms)
+        return "connect";
+    return attempt->commit_us < 0 ? "first" : "idle";
+}
+
+static const char *timeout_message(const char *phase)
+{
+    switch (phase[0]) {
+    case 't': return "the whole answer took too long";
+    case 'c': return "connecting took too long";
+    case 'f': return "no content came in time";
+    default: return "the stream stalled";
+    }
+}
+
+/* ---- endings ---- */
+
+static void close_transfer(struct attempt *attempt)
+{
+    struct transfer *transfer = attempt->transfer;
+
+    attempt->transfer = NULL;
+    if (!transfer)
+        return;
+    if (attempt->done) /* the answer is whole: what is left of it is a chunk of length 0 */
+        upstream_release(transfer);
+    else
+        upstream_cancel(transfer);
+}
+
+/* Before the commit point.  The head stays readable for the owner, who frees us. */
+static void fail(struct attempt *attempt, const struct attempt_fault *fault)
+{
+    attempt->state = OVER;
+    event_del(&attempt->timer);
+    attempt->owner->on_fail(attempt->arg, attempt, fault);
+}
+
+static void end(struct attempt *attempt, const struct attempt_fault *fault)
+{
+    attempt_close(attempt);
+    attempt->owner->on_end(attempt->arg, fault);
+}
+
+static void fail_or_end(struct attempt *attempt, enum err err, const char *phase,
+                        const char *message)
+{
+    struct attempt_fault fault = {
+        .fault = err, .phase = phase, .message = message, .status = attempt->status};
+
+    switch (attempt->state) {
+    case OPENING:
+    case COLLECTING:
+    case WAITING: fail(attempt, &fault); return;
+    case READY:
+    case STREAMING: end(attempt, &fault); return;
+    case OVER: return;
+    }
+}
+
+static void fail_with_body(struct attempt *attempt)
+{
+    struct attempt_fault fault = {
+        .phase = "body", .status = attempt->status, .body = buf_slice(&attempt->held)};
+    if (fault.body.len > ERROR_BODY_MAX)
+        fault.body.len = ERROR_BODY_MAX;
+    fail(attempt, &fault);
+}
+
+static void fail_with_error_event(struct attempt *attempt)
+{
+    struct attempt_fault fault = {
+        .phase = "first", .status = attempt->status, .body = buf_slice(&attempt->error)};
+    fail(attempt, &fault);
+}
+
+static void end_with_error_event(struct attempt *attempt)
+{
+    struct attempt_fault fault = {
+        .phase = "body", .status = attempt->status, .body = buf_slice(&attempt->error)};
+    end(attempt, &fault);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct attempt *attempt = arg;
+    int64_t now_us = loop_now_us();
+    int64_t deadline = next_deadline(attempt);
+
+    if (deadline == 0 || now_us < deadline) {
+        arm_timer(attempt);
+        return;
+    }
+    const char *phase = phase_of(attempt, now_us);
+    if (attempt->state == READY) /* the policy has it and takes its time */
+        return;
+    fail_or_end(attempt, ERR_TIMEOUT, phase, timeout_message(phase));
+}
+
+/* ---- the head ---- */
+
+static void on_open(void *arg, int64_t us)
+{
+    struct attempt *attempt = arg;
+
+    attempt->open_us = us;
+    attempt->was_sent = true;
+}
+
+static bool has_type(struct slice type, const char *wanted)
+{
+    size_t len = strlen(wanted);
+    return type.len >= len && strncasecmp(type.ptr, wanted, len) == 0;
+}
+
+static void on_head(void *arg, int status)
+{
+    struct attempt *attempt = arg;
+    struct slice type = upstream_header(attempt->transfer, "content-type");
+    struct slice encoding = upstream_header(attempt->transfer, "content-encoding");
+
+    attempt->status = status;
+    if (encoding.len && !slice_is(encoding, "identity")) {
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "head", "the answer is compressed, unasked");
+        return;
+    }
+    if (status == 200 && type.len && !has_type(type, "application/json") &&
+        !has_type(type, "text/event-stream")) {
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
+                    "the answer is neither JSON nor an event stream");
+        return;
+    }
+    bool is_events = type.len == 0 || has_type(type, "text/event-stream");
+    if (status == 200 && attempt->stream && is_events) {
+        attempt->state = WAITING;
+        attempt->sse = sse_new(0, on_sse_event, attempt);
+    } else {
+        attempt->state = COLLECTING;
+    }
+    upstream_read(attempt->transfer);
+}
+
+/* ---- whole bodies ---- */
+
+static void finish_error(struct attempt *attempt)
+{
+    if (attempt->status >= 300) {
+        fail_with_body(attempt);
+        return;
+    }
+    fail_or_end(attempt, ERR_BAD_RESPONSE, "head", "the status is none that a model answers with");
+}
+
+static void finish_plain(struct attempt *attempt)
+{
+    struct chunk chunk;
+
+    if (attempt->held.len == 0) {
+        fail_or_end(attempt, ERR_TRUNCATED, "body", "the answer is empty");
+    } else if (chunk_read(buf_slice(&attempt->held), &chunk)) {
+        fail_or_end(attempt, ERR_TRUNCATED, "body", "the answer is no whole JSON object");
+    } else if (chunk.kind == CHUNK_ERROR) {
+        fail_with_body(attempt);
+    } else if (attempt->stream) {
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "JSON came where a stream was asked for");
+    } else {
+        chunk_usage_merge(&attempt->usage, &chunk.count);
+        attempt->state = READY;
+        attempt->commit_us = loop_now_us() - attempt->started_us;
+        attempt->owner->on_commit(attempt->arg, attempt);
+    }
+}
+
+static void collect(struct attempt *attempt, struct buf *bytes)
+{
+    size_t most = attempt->status == 200 ? PLAIN_MAX : ERROR_BODY_MAX;
+
+    if (attempt->held.len == 0) { /* the first bytes, often all: no copy */
+        buf_free(&attempt->held);
+        attempt->held = *bytes;
+        *bytes = (struct buf){0};
+    } else {
+        buf_add(&attempt->held, buf_slice(bytes));
+        buf_clear(bytes);
+    }
+    if (attempt->held.len <= most)
+        return;
+    if (attempt->status == 200)
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "the answer is larger than 64 MiB");
+    else
+        finish_error(attempt);
+}
+
+/* ---- streams ---- */
+
+/* What the stream is like so far; the owner hears of it after the batch. */
+static void look(struct attempt *attempt, const struct sse_event *event, struct chunk *chunk,
+                 bool *is_chunk)
+{
+    *is_chunk = false;
+    if (event->is_done) {
+        attempt->done = true;
+        return;
+    }
+    if (!event->has_data)
+        return;
+    if (chunk_read(event->data, chunk)) {
+        attempt->garbage = true;
+        return;
+    }
+    *is_chunk = true;
+    if (slice_is(event->name, "error") || chunk->kind == CHUNK_ERROR) {
+        buf_clear(&attempt->error);
+        buf_add(&attempt->error, event->data);
+        return;
+    }
+    chunk_usage_merge(&attempt->usage, &chunk->count);
+    if (chunk->finish.ptr)
+        attempt->finished = true;
+    if (chunk_commits(chunk)) {
+        attempt->committed = true;
+        attempt->content_us = loop_now_us();
+    }
+}
+
+/* Nothing after [DONE] or an error counts. */
+static bool is_closed(const struct attempt *attempt)
+{
+    return attempt->done || attempt->error.len || attempt->state == OVER;
+}
+
+static void on_sse_event(void *arg, const struct sse_event *event)
+{
+    struct attempt *attempt = arg;
+    struct chunk chunk;
+    bool is_chunk;
+
+    if (is_closed(attempt))
+        return;
+    bool was_garbage = attempt->garbage;
+    look(attempt, event, &chunk, &is_chunk);
+    if (attempt->error.len)
+        return;
+    if (event->is_unended && event->has_data && !is_chunk && !attempt->done)
+        return; /* half an event: the end is told, and its bytes would spoil what we say of it */
+    if (attempt->state == STREAMING) {
+        if (attempt->garbage && !was_garbage) {
+            struct log_line line = log_begin(LOG_WARN, "odd_event");
+            log_str(&line, "target", attempt->target);
+            log_end(&line);
+        }
+        attempt->owner->on_event(attempt->arg, event, is_chunk ? &chunk : NULL);
+    } else {
+        buf_add(&attempt->held, event->raw);
+    }
+}
+
+/* What a batch of events before the commit point comes to. */
+static void settle_waiting(struct attempt *attempt)
+{
+    if (attempt->committed) {
+        attempt->state = READY;
+        attempt->commit_us = loop_now_us() - attempt->started_us;
+        if (attempt->transfer)
+            upstream_pause(attempt->transfer);
+        attempt->owner->on_commit(attempt->arg, attempt);
+    } else if (attempt->error.len) {
+        fail_with_error_event(attempt);
+    } else if (attempt->garbage) {
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "first", "an event is not JSON");
+    } else if (attempt->done) {
+        fail_or_end(attempt, ERR_TRUNCATED, "first", "the stream ended before any content");
+    } else if (attempt->held.len > HELD_MAX) {
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "first", "too much came before any content");
+    }
+}
+
+static void settle_streaming(struct attempt *attempt)
+{
+    if (attempt->error.len)
+        end_with_error_event(attempt);
+    else if (attempt->done)
+        end(attempt, NULL);
+    else
+        attempt->owner->on_flush(attempt->arg);
+}
+
+static void feed(struct attempt *attempt, struct buf *bytes)
+{
+    enum err err = sse_feed(attempt->sse, bytes->ptr, bytes->len);
+
+    buf_clear(bytes);
+    if (err)
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "an event is larger than 16 MiB");
+    else if (attempt->state == WAITING)
+        settle_waiting(attempt);
+    else if (attempt->state == STREAMING)
+        settle_streaming(attempt);
+}
+
+static void on_bytes(void *arg, struct buf *bytes)
+{
+    struct attempt *attempt = arg;
+
+    switch (attempt->state) {
+    case COLLECTING: collect(attempt, bytes); return;
+    case WAITING:
+    case STREAMING: feed(attempt, bytes); return;
+    case OPENING:
+    case READY:
+    case OVER: return; /* not reading: offered again */
+    }
+}
+
+/* The stream's connection ended.  An answer without [DONE] is whole when it had a
+ * finish_reason and the provider is known to leave [DONE] out. */
+static void finish_stream(struct attempt *attempt, enum err err, const char *detail)
+{
+    if (!err && sse_finish(attempt->sse))
+        err = ERR_BAD_RESPONSE;
+    if (attempt->state == WAITING && (attempt->committed || is_closed(attempt) || !err)) {
+        if (!attempt->committed && !is_closed(attempt) && attempt->held.len &&
+            attempt->held.ptr[0] == '{') {
+            finish_plain(attempt); /* an error as JSON under an event stream's type */
+            return;
+        }
+        if (!attempt->committed && !is_closed(attempt) && !attempt->garbage)
+            attempt->done = true; /* ended in order, with nothing in it */
+        settle_waiting(attempt);
+        return;
+    }
+    if (attempt->state == STREAMING && is_closed(attempt)) {
+        settle_streaming(attempt);
+        return;
+    }
+    bool whole = !err && attempt->finished && !attempt->provider->done_required;
+    if (attempt->state == STREAMING && whole) {
+        end(attempt, NULL);
+        return;
+    }
+    fail_or_end(attempt, err ? err : ERR_TRUNCATED, "body",
+                err ? detail : "the stream ended without a finish_reason and without [DONE]");
+}
+
+static void on_done(void *arg, enum err err, const char *detail)
+{
+    struct attempt *attempt = arg;
+
+    attempt->transfer = NULL;
+    switch (attempt->state) {
+    case OPENING: fail_or_end(attempt, err ? err : ERR_TRUNCATED, "head", detail); return;
+    case COLLECTING:
+        if (attempt->status != 200)
+            finish_error(attempt);
+        else if (err)
+            fail_or_end(attempt, err, "body", detail);
+        else
+            finish_plain(attempt);
+        return;
+    case WAITING:
+    case STREAMING: finish_stream(attempt, err, detail); return;
+    case READY:
+        attempt->over_err = err;
+        attempt->over_detail = detail;
+        return;
+    case OVER: return;
+    }
+}
+
+/* ---- for the owner ---- */
+
+struct attempt *attempt_new(const struct attempt_new *made)
+{
+    struct attempt *attempt = mem_new(sizeof *attempt);
+
+    attempt->owner = made->owner;
+    attempt->arg = made->arg;
+    attempt->provider = made->call.provider;
+    attempt->target = mem_dup(made->target);
+    attempt->timeout = made->timeout;
+    attempt->deadline_us = made->deadline_us;
+    attempt->stream = made->call.stream;
+    attempt->hides_usage = made->call.add_usage;
+    attempt->usage = chunk_usage_none();
+    attempt->open_us = attempt->commit_us = -1;
+    attempt->started_us = loop_now_us();
+    event_assign(&attempt->timer, made->base, -1, 0, on_timer, attempt);
+    attempt->transfer = adapter_open(made->upstream, &made->call, &handler, attempt);
+    arm_timer(attempt);
+    return attempt;
+}
+
+void attempt_close(struct attempt *attempt)
+{
+    attempt->state = OVER;
+    event_del(&attempt->timer);
+    close_transfer(attempt);
+}
+
+void attempt_free(struct attempt *attempt)
+{
+    if (!attempt)
+        return;
+    attempt_close(attempt);
+    sse_free(attempt->sse);
+    buf_free(&attempt->held);
+    buf_free(&attempt->error);
+    mem_free(attempt->target);
+    mem_free(attempt);
+}
+
+struct slice attempt_target(const struct attempt *attempt)
+{
+    return slice_of(attempt->target);
+}
+
+int attempt_status(const struct attempt *attempt)
+{
+    return attempt->status;
+}
+
+bool attempt_is_stream(const struct attempt *attempt)
+{
+    return attempt->sse != NULL;
+}
+
+bool attempt_hides_usage(const struct attempt *attempt)
+{
+    return attempt->hides_usage;
+}
+
+bool attempt_was_sent(const struct attempt *attempt)
+{
+    return attempt->was_sent;
+}
+
+const struct provider *attempt_provider(const struct attempt *attempt)
+{
+    return attempt->provider;
+}
+
+struct chunk_usage attempt_usage(const struct attempt *attempt)
+{
+    return attempt->usage;
+}
+
+struct transfer *attempt_transfer(const struct attempt *attempt)
+{
+    return attempt->transfer;
+}
+
+int64_t attempt_age_us(const struct attempt *attempt)
+{
+    return loop_now_us() - attempt->started_us;
+}
+
+int64_t attempt_open_us(const struct attempt *attempt)
+{
+    return attempt->open_us;
+}
+
+int64_t attempt_commit_us(const struct attempt *attempt)
+{
+    return attempt->commit_us;
+}
+
+void attempt_take_body(struct attempt *attempt, struct buf *body)
+{
+    *body = attempt->held;
+    attempt->held = (struct buf){0};
+}
+
+/* The held events are whole: a parser of their own reads them again, while the
+ * attempt's parser keeps the piece of the next one. */
+static void replay(struct attempt *attempt)
+{
+    struct buf held = attempt->held;
+    struct sse *again = sse_new(0, on_sse_event, attempt);
+    bool was_done = attempt->done;
+    struct buf error = attempt->error;
+
+    attempt->held = attempt->error = (struct buf){0};
+    attempt->done = false;
+    if (sse_feed(again, held.ptr, held.len) || sse_finish(again))
+        assert(!"what was held is sound");
+    attempt->done = was_done;
+    buf_free(&attempt->error);
+    attempt->error = error;
+    sse_free(again);
+    buf_free(&held);
+}
+
+void attempt_stream(struct attempt *attempt)
+{
+    assert(attempt->state == READY);
+    attempt->state = STREAMING;
+    replay(attempt);
+    if (attempt->transfer) {
+        upstream_slim(attempt->transfer);
+        upstream_read(attempt->transfer);
+    }
+    arm_timer(attempt);
+    if (is_closed(attempt)) {
+        settle_streaming(attempt);
+    } else if (!attempt->transfer) {
+        finish_stream(attempt, attempt->over_err, attempt->over_detail);
+    } else {
+        attempt->owner->on_flush(attempt->arg);
+    }
+}
+
+void attempt_pause(struct attempt *attempt)
+{
+    attempt->paused = true;
+    if (attempt->transfer)
+        upstream_pause(attempt->transfer);
+}
+
+void attempt_resume(struct attempt *attempt)
+{
+    if (!attempt->paused)
+        return;
+    attempt->paused = false;
+    attempt->content_us = loop_now_us(); /* the client's time is not the provider's */
+    if (attempt->transfer)
+        upstream_read(attempt->transfer);
+    arm_timer(attempt);
+}

@@ -1,0 +1,75 @@
+/* client.h -- the clients' side: connections, their requests, and what is sent back.
+ *
+ * evhttp is the server, behind the strict gate, and this the only file that
+ * calls it.  Replies are written by client.c itself, straight to the socket
+ * when it takes them.  It knows nothing of models, policies or providers.
+ *
+ * A struct client is one connection and the request that it is at.  It is lent
+ * with on_request, and is whoever's who calls client_own until the reply has
+ * been given (client_reply, client_stream_end, client_stream_abort, client_drop:
+ * after these the pointer is not to be used) or on_gone was called.
+ *
+ * Handlers are never called from inside the function that does the work. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+#include "gate.h"
+#include "slice.h"
+#include <stdint.h>
+
+struct event_base;
+struct client_server;
+struct client;
+
+enum client_method { CLIENT_GET, CLIENT_POST };
+
+struct client_limits {
+    struct gate_limits gate;
+    size_t connections; /* at most so many at once; more wait in the kernel's queue */
+};
+
+typedef void client_on_request(void *arg, struct client *client);
+
+/* limits are copied. */
+struct client_server *client_server_new(struct event_base *base, const struct client_limits *limits,
+                                        client_on_request *on_request, void *arg);
+void client_server_listen(struct client_server *server, int fd); /* takes a listening socket */
+
+/* Accepts no more, closes what is idle, and says "connection: close" from now on. */
+void client_server_drain(struct client_server *server);
+void client_server_free(struct client_server *server); /* cuts what is left; owners are told */
+size_t client_server_count(const struct client_server *server); /* connections */
+
+/* The request. All slices are borrowed until the reply. */
+const char *client_id(const struct client *client); /* x-request-id, made here */
+enum client_method client_method(const struct client *client);
+struct slice client_path(const struct client *client); /* without the query */
+struct slice client_header(const struct client *client, const char *name);
+void client_each_header(const struct client *client,
+                        void (*visit)(void *arg, const char *name, const char *value), void *arg);
+void client_take_body(struct client *client, struct buf *body); /* body is empty before */
+
+struct client_owner {
+    void (*on_gone)(void *arg);    /* the client left: the request is over, without a reply */
+    void (*on_drained)(void *arg); /* what was queued by client_stream_send is out */
+};
+
+void client_own(struct client *client, const struct client_owner *owner, void *arg);
+
+/* Appends "name: value\r\n" to a block of headers; bytes that may not be there become '?'. */
+void client_head_add(struct buf *headers, const char *name, struct slice value);
+
+/* A whole reply.  headers: a block made with client_head_add; content-length is added. */
+void client_reply(struct client *client, int status, struct slice headers, struct slice body);
+
+/* A stream: the head leaves with the first bytes.  Each send is one flush. */
+void client_stream_start(struct client *client, int status, struct slice headers);
+void client_stream_send(struct client *client, struct slice bytes);
+size_t client_stream_queued(const struct client *client); /* bytes the socket did not take yet */
+void client_stream_end(struct client *client);
+/* Ends a stream that is not whole: what is queued gets a second to leave, then the connection
+ * closes without the final chunk, so that the client sees that it was cut. */
+void client_stream_abort(struct client *client);
+
+/* Closes the connection at once. */
+void client_drop(struct client *client);

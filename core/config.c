@@ -1,0 +1,263 @@
+/* config.c -- from the settings table to structs. */
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "mem.h"
+#include "secret.h"
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "lua_core.h"
+
+static double number_of(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    double number = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return number;
+}
+
+static char *text_of(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const char *text = lua_tostring(L, -1);
+    char *copy = text ? mem_dup(slice_of(text)) : NULL;
+    lua_pop(L, 1);
+    return copy;
+}
+
+static bool flag_of(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    bool flag = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return flag;
+}
+
+static bool text_is(lua_State *L, const char *name, const char *text)
+{
+    char *said = text_of(L, name);
+    bool is = said && strcmp(said, text) == 0;
+    mem_free(said);
+    return is;
+}
+
+static struct timeouts timeouts_of(lua_State *L)
+{
+    struct timeouts timeouts = {0};
+
+    lua_getfield(L, -1, "timeout");
+    if (lua_istable(L, -1)) {
+        timeouts.connect_ms = (int64_t)(number_of(L, "connect") * 1000);
+        timeouts.first_ms = (int64_t)(number_of(L, "first") * 1000);
+        timeouts.idle_ms = (int64_t)(number_of(L, "idle") * 1000);
+        timeouts.total_ms = (int64_t)(number_of(L, "total") * 1000);
+    }
+    lua_pop(L, 1);
+    return timeouts;
+}
+
+/* A value on top of the stack that is text or a secret. */
+static void add_value(lua_State *L, struct buf *out)
+{
+    struct secret *secret = lua_weir_secret(L, -1);
+
+    if (secret)
+        buf_add(out, secret_text(secret));
+    else
+        buf_add_text(out, lua_tostring(L, -1) ? lua_tostring(L, -1) : "");
+}
+
+static void add_line(struct provider *provider, struct buf *line)
+{
+    provider->headers =
+        mem_resize(provider->headers, (provider->header_count + 1) * sizeof *provider->headers);
+    provider->headers[provider->header_count++] = mem_dup(buf_slice(line));
+    explicit_bzero(line->base, line->capacity);
+    buf_free(line);
+}
+
+/* The provider's table is on top: [provider]. */
+static void read_headers(lua_State *L, struct provider *provider)
+{
+    struct buf line = {0};
+
+    lua_getfield(L, -1, "key"); /* [provider, key] */
+    if (lua_weir_secret(L, -1)) {
+        lua_getfield(L, -2, "auth"); /* [provider, key, auth] */
+        lua_getfield(L, -1, "header");
+        lua_getfield(L, -2, "prefix"); /* [provider, key, auth, header, prefix] */
+        buf_add_format(&line, "%s: %s", lua_tostring(L, -2),
+                       lua_tostring(L, -1) ? lua_tostring(L, -1) : "");
+        lua_pop(L, 3);
+        add_value(L, &line);
+        add_line(provider, &line);
+    }
+    lua_pop(L, 1);
+
+    lua_getfield(L, -1, "headers"); /* [provider, headers] */
+    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, (int)i); /* [provider, headers, header] */
+        lua_getfield(L, -1, "name");
+        buf_add_format(&line, "%s: ", lua_tostring(L, -1));
+        lua_pop(L, 1);
+        lua_getfield(L, -1, "value");
+        add_value(L, &line);
+        add_line(provider, &line);
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_drop(lua_State *L, struct provider *provider)
+{
+    lua_getfield(L, -1, "drop");
+    provider->drop_count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    provider->drop = mem_new(provider->drop_count * sizeof *provider->drop);
+    for (size_t i = 0; i < provider->drop_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        provider->drop[i] = mem_dup(slice_of(lua_tostring(L, -1)));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_provider(lua_State *L, struct provider *provider)
+{
+    provider->name = text_of(L, "name");
+    provider->type = text_of(L, "type");
+    provider->base_url = text_of(L, "base_url");
+    provider->timeout = timeouts_of(L);
+    provider->done_required = text_is(L, "done", "required");
+    provider->include_usage = flag_of(L, "include_usage");
+    read_headers(L, provider);
+    read_drop(L, provider);
+    lua_pushvalue(L, -1);
+    provider->settings_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void read_providers(lua_State *L, struct config *config)
+{
+    lua_getfield(L, -1, "providers");
+    config->provider_count = lua_objlen(L, -1);
+    config->providers = mem_new(config->provider_count * sizeof *config->providers);
+    for (size_t i = 0; i < config->provider_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        read_provider(L, &config->providers[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_models(lua_State *L, struct config *config)
+{
+    lua_getfield(L, -1, "models");
+    config->model_count = lua_objlen(L, -1);
+    config->models = mem_new(config->model_count * sizeof *config->models);
+    for (size_t i = 0; i < config->model_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        config->models[i].name = text_of(L, "name");
+        lua_getfield(L, -1, "policy");
+        config->models[i].policy_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+
+    lua_getfield(L, -1, "fallback");
+    config->fallback_ref = LUA_NOREF;
+    if (lua_isfunction(L, -1))
+        config->fallback_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
+}
+
+static void read_keys(lua_State *L, struct config *config)
+{
+    lua_getfield(L, -1, "keys");
+    config->key_count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    config->keys = mem_new(config->key_count * sizeof *config->keys);
+    for (size_t i = 0; i < config->key_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        config->keys[i] = lua_weir_secret(L, -1);
+        luaL_ref(L, LUA_REGISTRYINDEX); /* the userdata lives as long as its state */
+    }
+    lua_pop(L, 1);
+}
+
+static void read_log(lua_State *L, struct config *config)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+
+    lua_getfield(L, -1, "log");
+    config->log_level = LOG_INFO;
+    for (int i = 0; i < 4; i++)
+        if (text_is(L, "level", levels[i]))
+            config->log_level = (enum log_level)i;
+    config->log_format = text_is(L, "format", "json") ? LOG_JSON : LOG_LOGFMT;
+    config->log_file = text_of(L, "file");
+    lua_pop(L, 1);
+}
+
+void config_read(struct config *config, lua_State *L)
+{
+    lua_getfield(L, -1, "listen");
+    config->host = text_of(L, "host");
+    config->port = (int)number_of(L, "port");
+    lua_pop(L, 1);
+    config->workers = (int)number_of(L, "workers");
+    config->drain_ms = (int64_t)(number_of(L, "drain") * 1000);
+    config->timeout = timeouts_of(L);
+
+    lua_getfield(L, -1, "limits");
+    config->limit_body = (size_t)number_of(L, "body");
+    config->limit_headers = (size_t)number_of(L, "headers");
+    config->limit_connections = (size_t)number_of(L, "connections");
+    config->limit_in_flight = (size_t)number_of(L, "in_flight");
+    lua_pop(L, 1);
+
+    lua_getfield(L, -1, "policy");
+    config->on_error_open = lua_istable(L, -1) && text_is(L, "on_error", "open");
+    lua_pop(L, 1);
+
+    read_keys(L, config);
+    read_providers(L, config);
+    read_models(L, config);
+    read_log(L, config);
+}
+
+static void provider_fini(struct provider *provider)
+{
+    for (size_t i = 0; i < provider->header_count; i++) {
+        explicit_bzero(provider->headers[i], strlen(provider->headers[i]));
+        mem_free(provider->headers[i]);
+    }
+    for (size_t i = 0; i < provider->drop_count; i++)
+        mem_free(provider->drop[i]);
+    mem_free(provider->headers);
+    mem_free(provider->drop);
+    mem_free(provider->name);
+    mem_free(provider->type);
+    mem_free(provider->base_url);
+}
+
+/* The registry's references go with the state. */
+void config_fini(struct config *config, lua_State *L)
+{
+    for (size_t i = 0; i < config->provider_count; i++)
+        provider_fini(&config->providers[i]);
+    for (size_t i = 0; i < config->model_count; i++)
+        mem_free(config->models[i].name);
+    mem_free(config->providers);
+    mem_free(config->models);
+    mem_free(config->keys);
+    mem_free(config->host);
+    mem_free(config->log_file);
+}
+
+struct provider *config_provider(const struct config *config, struct slice name)
+{
+    for (size_t i = 0; i < config->provider_count; i++)
+        if (slice_is(name, config->providers[i].name))
+            return &config->providers[i];
+    return NULL;
+}

@@ -1,0 +1,68 @@
+/* config.h -- what weir.lua says, as C reads it.
+ *
+ * lua/weir/config.lua has checked and completed everything; here it only
+ * becomes plain structs.  Owned by the generation that loaded it. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+#include "log.h"
+#include "slice.h"
+#include <stdint.h>
+
+struct lua_State;
+struct secret;
+
+enum endpoint { ENDPOINT_CHAT, ENDPOINT_COMPLETIONS, ENDPOINT_EMBEDDINGS, ENDPOINT_COUNT };
+
+struct timeouts { /* milliseconds; 0: no such clock */
+    int64_t connect_ms;
+    int64_t first_ms;
+    int64_t idle_ms;
+    int64_t total_ms;
+};
+
+struct provider {
+    char *name;
+    char *type;
+    char *base_url;
+    char **headers; /* lines "name: value", the credential among them */
+    size_t header_count;
+    char **drop; /* members of a request that it refuses */
+    size_t drop_count;
+    struct timeouts timeout;
+    bool done_required;    /* a stream without [DONE] is cut, even after a finish_reason */
+    bool include_usage;    /* it understands stream_options.include_usage */
+    struct origin *origin; /* the upstream's; made by the worker */
+    int settings_ref;      /* its settings table, for outcome.lua */
+};
+
+struct model {
+    char *name;
+    int policy_ref; /* in the Lua registry */
+};
+
+struct config {
+    char *host;
+    int port;
+    int workers; /* 0: one a core */
+    int64_t drain_ms;
+    const struct secret **keys; /* borrowed from Lua's secrets */
+    size_t key_count;
+    struct provider *providers;
+    size_t provider_count;
+    struct model *models; /* by name */
+    size_t model_count;
+    int fallback_ref; /* the "*" policy; LUA_NOREF when there is none */
+    struct timeouts timeout;
+    size_t limit_body, limit_headers, limit_connections, limit_in_flight;
+    bool on_error_open;
+    enum log_level log_level;
+    enum log_format log_format;
+    char *log_file; /* NULL: standard error */
+};
+
+/* Reads the settings table on top of L's stack; leaves it there. */
+void config_read(struct config *config, struct lua_State *L);
+void config_fini(struct config *config, struct lua_State *L);
+
+struct provider *config_provider(const struct config *config, struct slice name); /* or NULL */

@@ -1,0 +1,750 @@
+/* exchange.c -- one request, from the client's last byte in to its last byte out.
+ *
+ *             +------ on_fail: the policy goes on ------+
+ *             v                                         |
+ *   start -> DECIDING ------ on_send ------------> CALLING
+ *             |  ^  \                                   |
+ *             |  |   +-- on_sleep --> SLEEPING          | on_commit
+ *             |  +------- on_wake -------+              |
+ *             |  +--------------------------------------+
+ *             |
+ *             +-- on_finish: a stream --> STREAMING --> DONE
+ *             +-- on_finish: a reply, or a plain answer ---> DONE
+ *
+ * DECIDING  -> CALLING   [on_send]     the policy picked a target
+ * CALLING   -> DECIDING  [on_fail]     it may pick another: the client has seen nothing
+ * CALLING   -> DECIDING  [on_commit]   the answer has begun; the policy has it
+ * DECIDING  -> SLEEPING  [on_sleep]
+ * SLEEPING  -> DECIDING  [on_wake]
+ * DECIDING  -> STREAMING [commit_stream]  the commit point: nothing is replayed from here on
+ * (any)     -> DONE      [finish]      freed on the next turn of the loop */
+/* SPDX-License-Identifier: MIT */
+#include "exchange.h"
+#include "answer.h"
+#include "attempt.h"
+#include "client.h"
+#include "limits.h"
+#include "log.h"
+#include "loop.h"
+#include "mem.h"
+#include "policy.h"
+#include <assert.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdio.h>
+
+enum {
+    QUEUE_HIGH = 256 * 1024, /* bytes the client does not take: the provider waits */
+    TRAIL_MAX = 64,          /* attempts one request may make */
+};
+
+enum exchange_state { DECIDING, CALLING, SLEEPING, STREAMING, DONE };
+
+struct trail_item {
+    char *target;
+    char code[32];
+    int status;
+    int64_t ms;
+};
+
+struct exchange {
+    struct exchange_world *world;
+    struct generation *generation;
+    struct client *client; /* NULL once it is gone or answered */
+    struct policy *policy;
+    struct attempt *attempt; /* the one that is open, or committed */
+    struct buf bytes;        /* the request's body, until the commit point */
+    struct body body;
+    struct buf model;
+    struct policy_request request;
+    struct trail_item *trail;
+    size_t trail_count;
+    struct buf out;     /* a batch of events on its way to the client */
+    struct event timer; /* sleeping; and freeing on the next turn */
+    int64_t started_us, first_us;
+    enum exchange_state state;
+    bool failed;    /* a filter failed: the stream ends */
+    bool committed; /* the attempt's answer is the client's */
+    char id[32];    /* the client's; outlives it for the log */
+    TAILQ_ENTRY(exchange) link;
+};
+
+static const struct policy_host host;
+static const struct attempt_owner attempt_owner;
+static const struct client_owner client_owner;
+
+static void set_state(struct exchange *x, enum exchange_state state)
+{
+    assert(x->state != DONE);
+    x->state = state;
+}
+
+/* ---- the end ---- */
+
+static void free_now(evutil_socket_t fd, short what, void *arg)
+{
+    struct exchange *x = arg;
+
+    event_del(&x->timer);
+    policy_free(x->policy);
+    attempt_free(x->attempt);
+    body_fini(&x->body);
+    buf_free(&x->bytes);
+    buf_free(&x->model);
+    buf_free(&x->out);
+    for (size_t i = 0; i < x->trail_count; i++)
+        mem_free(x->trail[i].target);
+    mem_free(x->trail);
+    TAILQ_REMOVE(&x->world->live, x, link);
+    x->world->count--;
+    mem_free(x);
+}
+
+static void log_request(struct exchange *x, int status, const char *code)
+{
+    static const char *const endpoints[] = {"chat", "completions", "embeddings"};
+    int64_t now_us = loop_now_us();
+
+    if (!log_wants(LOG_INFO))
+        return;
+    struct log_line line = log_begin(LOG_INFO, "request");
+    log_str(&line, "id", x->request.id);
+    log_str(&line, "key", x->request.key_name);
+    log_str(&line, "endpoint", endpoints[x->request.endpoint]);
+    log_text(&line, "model", x->request.model);
+    log_bool(&line, "stream", x->request.stream);
+    log_int(&line, "status", status);
+    log_str(&line, "code", code);
+    if (x->committed)
+        log_text(&line, "target", attempt_target(x->attempt));
+    log_int(&line, "attempts", (int64_t)x->trail_count);
+    if (x->first_us)
+        log_ms(&line, "first_ms", x->first_us - x->started_us);
+    log_ms(&line, "total_ms", now_us - x->started_us);
+    if (x->committed) {
+        struct chunk_usage usage = attempt_usage(x->attempt);
+        if (usage.prompt >= 0)
+            log_int(&line, "prompt_tokens", usage.prompt);
+        if (usage.completion >= 0)
+            log_int(&line, "completion_tokens", usage.completion);
+    }
+    log_int(&line, "generation", generation_number(x->generation));
+    log_end(&line);
+}
+
+/* Everything that can still happen stops here; what is said to the client was said. */
+static void finish(struct exchange *x, int status, const char *code)
+{
+    if (x->state == DONE)
+        return;
+    log_request(x, status, code);
+    if (x->policy) {
+        struct policy_end end = {
+            .usage = x->committed ? attempt_usage(x->attempt) : chunk_usage_none(),
+            .first_ms = x->first_us ? (x->first_us - x->started_us) / 1000 : 0,
+            .total_ms = (loop_now_us() - x->started_us) / 1000,
+            .code = code,
+        };
+        policy_end(x->policy, &end);
+    }
+    set_state(x, DONE);
+    x->client = NULL;
+    if (x->attempt)
+        attempt_close(x->attempt);
+    event_del(&x->timer);
+    event_assign(&x->timer, x->world->base, -1, 0, free_now, x);
+    event_active(&x->timer, EV_TIMEOUT, 0);
+}
+
+/* ---- the trail ---- */
+
+static void log_attempt(struct exchange *x, const struct trail_item *item,
+                        const struct attempt *attempt, const char *message, bool alarm)
+{
+    enum log_level level = alarm ? LOG_ERROR : LOG_INFO;
+
+    if (!log_wants(level))
+        return;
+    struct log_line line = log_begin(level, "attempt");
+    log_str(&line, "id", x->request.id);
+    log_str(&line, "target", item->target);
+    log_str(&line, "outcome", item->code);
+    if (item->status)
+        log_int(&line, "status", item->status);
+    if (attempt_open_us(attempt) >= 0)
+        log_ms(&line, "connect_ms", attempt_open_us(attempt));
+    if (attempt_commit_us(attempt) >= 0)
+        log_ms(&line, "first_ms", attempt_commit_us(attempt));
+    log_ms(&line, "ms", attempt_age_us(attempt));
+    log_str(&line, "message", message);
+    if (alarm)
+        log_bool(&line, "alarm", true);
+    log_end(&line);
+}
+
+static struct trail_item *add_trail(struct exchange *x, const struct attempt *attempt,
+                                    const char *code, int status)
+{
+    x->trail = mem_resize(x->trail, (x->trail_count + 1) * sizeof *x->trail);
+    struct trail_item *item = &x->trail[x->trail_count++];
+
+    item->target = mem_dup(attempt_target(attempt));
+    snprintf(item->code, sizeof item->code, "%s", code);
+    item->status = status;
+    item->ms = attempt_age_us(attempt) / 1000;
+    return item;
+}
+
+static size_t trail_of(void *arg, const struct policy_trail_entry **entries)
+{
+    static struct policy_trail_entry shown[TRAIL_MAX];
+    struct exchange *x = arg;
+
+    for (size_t i = 0; i < x->trail_count; i++)
+        shown[i] = (struct policy_trail_entry){slice_of(x->trail[i].target), x->trail[i].code,
+                                               x->trail[i].status, x->trail[i].ms};
+    *entries = shown;
+    return x->trail_count;
+}
+
+/* ---- the policy sends ---- */
+
+/* Headers of the client's that a provider gets: what makes a retry safe to it, and a trace. */
+static size_t forwarded_headers(const struct exchange *x, struct upstream_header *headers,
+                                size_t most)
+{
+    static const char *const names[] = {"idempotency-key", "traceparent", "tracestate"};
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && count < most; i++) {
+        struct slice value = client_header(x->client, names[i]);
+        if (value.len)
+            headers[count++] = (struct upstream_header){names[i], value.ptr};
+    }
+    return count;
+}
+
+static void on_send(void *arg, const struct policy_send *send)
+{
+    struct exchange *x = arg;
+    struct upstream_header headers[3];
+    const struct timeouts *general = &generation_config(x->generation)->timeout;
+    struct attempt_new made = {
+        .base = x->world->base,
+        .upstream = x->world->upstream,
+        .call = {.provider = send->provider,
+                 .endpoint = x->request.endpoint,
+                 .model = send->model,
+                 .body = &x->body,
+                 .edits = send->edits,
+                 .stream = x->request.stream,
+                 .add_usage = adapter_adds_usage(send->provider, &x->body, x->request.stream),
+                 .headers = headers,
+                 .header_count = forwarded_headers(x, headers, 3)},
+        .target = send->target,
+        .timeout = send->timeout,
+        .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
+        .owner = &attempt_owner,
+        .arg = x,
+    };
+    set_state(x, CALLING);
+    x->attempt = attempt_new(&made);
+}
+
+static void cool(struct exchange *x, const struct attempt *attempt,
+                 const struct policy_outcome *outcome)
+{
+    struct slice key =
+        outcome->is_key_scope ? slice_of(attempt_provider(attempt)->name) : attempt_target(attempt);
+
+    if (outcome->cooldown <= 0)
+        return;
+    limits_cool(x->world->limits, key, loop_now_us() + (int64_t)(outcome->cooldown * 1e6),
+                outcome->code);
+    struct log_line line = log_begin(LOG_INFO, "cooldown");
+    log_text(&line, "key", key);
+    log_str(&line, "reason", outcome->code);
+    log_int(&line, "seconds", (int64_t)outcome->cooldown);
+    log_end(&line);
+}
+
+static struct policy_outcome judge(struct exchange *x, struct attempt *attempt,
+                                   const struct attempt_fault *fault)
+{
+    struct policy_fault seen = {
+        .provider = attempt_provider(attempt),
+        .target = attempt_target(attempt),
+        .fault = fault->fault,
+        .phase = fault->phase,
+        .status = fault->status,
+        .body = fault->body,
+        .message = fault->message,
+        .attempt = attempt_transfer(attempt) ? attempt : NULL,
+        .was_sent = attempt_was_sent(attempt),
+    };
+    return policy_judge(x->policy, &seen);
+}
+
+static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fault *fault)
+{
+    struct exchange *x = arg;
+    struct policy_outcome outcome = judge(x, attempt, fault);
+    int status = fault->status == 200 ? 0 : fault->status;
+
+    if (x->trail_count < TRAIL_MAX) {
+        struct trail_item *item = add_trail(x, attempt, outcome.code, status);
+        log_attempt(x, item, attempt, outcome.message, outcome.alarm);
+    }
+    cool(x, attempt, &outcome);
+    x->attempt = NULL;
+    attempt_free(attempt);
+    set_state(x, DECIDING);
+    policy_resume_failure(x->policy); /* may finish x: nothing after this */
+}
+
+static void on_commit(void *arg, struct attempt *attempt)
+{
+    struct exchange *x = arg;
+    struct policy_answer answer = {
+        .attempt = attempt,
+        .target = attempt_target(attempt),
+        .status = attempt_status(attempt),
+        .stream = attempt_is_stream(attempt),
+    };
+
+    if (x->trail_count < TRAIL_MAX) {
+        struct trail_item *item = add_trail(x, attempt, "ok", attempt_status(attempt));
+        log_attempt(x, item, attempt, NULL, false);
+    }
+    set_state(x, DECIDING);
+    policy_resume_answer(x->policy, &answer); /* may finish x */
+}
+
+static void on_attempt_dropped(void *arg, void *attempt)
+{
+    struct exchange *x = arg;
+
+    if (x->attempt == attempt)
+        x->attempt = NULL;
+    attempt_free(attempt);
+}
+
+static void each_header(void *arg, void *attempt,
+                        void (*visit)(void *visit_arg, struct slice name, struct slice value),
+                        void *visit_arg)
+{
+    struct transfer *transfer = attempt_transfer(attempt);
+    struct slice name, value;
+    size_t at = 0;
+
+    while (transfer && upstream_next_header(transfer, &at, &name, &value))
+        visit(visit_arg, name, value);
+}
+
+/* ---- the policy sleeps ---- */
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    struct exchange *x = arg;
+
+    set_state(x, DECIDING);
+    policy_resume_sleep(x->policy); /* may finish x */
+}
+
+static void on_sleep(void *arg, double seconds)
+{
+    struct exchange *x = arg;
+    struct timeval wait = {(time_t)seconds,
+                           (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+
+    set_state(x, SLEEPING);
+    event_assign(&x->timer, x->world->base, -1, 0, on_wake, x);
+    event_add(&x->timer, &wait);
+}
+
+/* ---- the policy is done: commit ---- */
+
+static void add_headers(const struct exchange *x, struct buf *headers)
+{
+    char number[24];
+
+    client_head_add(headers, "x-request-id", slice_of(x->request.id));
+    if (x->committed)
+        client_head_add(headers, "x-weir-target", attempt_target(x->attempt));
+    snprintf(number, sizeof number, "%zu", x->trail_count);
+    client_head_add(headers, "x-weir-attempts", slice_of(number));
+    snprintf(number, sizeof number, "%u", generation_number(x->generation));
+    client_head_add(headers, "x-weir-generation", slice_of(number));
+}
+
+static void say_filter_failed(struct exchange *x)
+{
+    struct answer_error error = {
+        .status = 500,
+        .type = "api_error",
+        .code = "policy_error",
+        .message = "the gateway's filter failed; its log has the reason under this request's id",
+    };
+    struct client *client = x->client;
+
+    finish(x, 500, "policy_error");
+    answer_error(client, &error);
+}
+
+static void commit_plain(struct exchange *x)
+{
+    struct buf headers = {0}, body = {0};
+
+    attempt_take_body(x->attempt, &body);
+    if (policy_has_filters(x->policy) && !policy_filter_answer(x->policy, &body) &&
+        !generation_config(x->generation)->on_error_open) {
+        buf_free(&body);
+        say_filter_failed(x);
+        return;
+    }
+    client_head_add(&headers, "content-type", SLICE("application/json"));
+    add_headers(x, &headers);
+    x->first_us = loop_now_us();
+    client_reply(x->client, 200, buf_slice(&headers), buf_slice(&body));
+    buf_free(&headers);
+    buf_free(&body);
+    finish(x, 200, "ok");
+}
+
+static void commit_stream(struct exchange *x)
+{
+    struct buf headers = {0};
+
+    client_head_add(&headers, "content-type", SLICE("text/event-stream"));
+    client_head_add(&headers, "cache-control", SLICE("no-cache"));
+    client_head_add(&headers, "x-accel-buffering", SLICE("no"));
+    add_headers(x, &headers);
+    client_stream_start(x->client, 200, buf_slice(&headers));
+    buf_free(&headers);
+    set_state(x, STREAMING);
+    x->first_us = loop_now_us();
+    policy_slim(x->policy);
+    body_fini(&x->body); /* nothing is sent again */
+    buf_free(&x->bytes);
+    attempt_stream(x->attempt); /* may finish x */
+}
+
+static void reply(struct exchange *x, const struct policy_result *result)
+{
+    struct buf headers = {0};
+
+    buf_add(&headers, result->headers);
+    add_headers(x, &headers);
+    client_reply(x->client, result->status, buf_slice(&headers), result->body);
+    buf_free(&headers);
+    finish(x, result->status, result->code ? result->code : "reply");
+}
+
+static void on_finish(void *arg, const struct policy_result *result)
+{
+    struct exchange *x = arg;
+
+    if (result->kind == POLICY_REPLY) {
+        reply(x, result);
+        return;
+    }
+    x->committed = true;
+    if (attempt_is_stream(x->attempt))
+        commit_stream(x);
+    else
+        commit_plain(x);
+}
+
+/* ---- a stream on its way ---- */
+
+/* The usage chunk that only the gateway asked for. */
+static bool is_hidden(const struct exchange *x, const struct chunk *chunk)
+{
+    return chunk && chunk->kind == CHUNK_USAGE && attempt_hides_usage(x->attempt);
+}
+
+static void on_event(void *arg, const struct sse_event *event, const struct chunk *chunk)
+{
+    struct exchange *x = arg;
+    bool open = generation_config(x->generation)->on_error_open;
+    size_t before = x->out.len;
+
+    if (x->failed)
+        return;
+    if (!policy_has_filters(x->policy)) {
+        if (!is_hidden(x, chunk))
+            buf_add(&x->out, event->raw);
+    } else if (!policy_filter_event(x->policy, event, chunk, &x->out)) {
+        x->out.len = before;
+        if (open)
+            buf_add(&x->out, event->raw);
+        else
+            x->failed = true;
+    } else if (is_hidden(x, chunk)) {
+        x->out.len = before; /* the filters saw it; the client did not ask for it */
+    }
+    if (event->is_unended && x->out.len > before)
+        buf_add_text(&x->out, "\n\n");
+}
+
+static void flush(struct exchange *x)
+{
+    if (x->out.len == 0)
+        return;
+    client_stream_send(x->client, buf_slice(&x->out));
+    buf_free(&x->out);
+}
+
+/* The client learns that the stream is not whole: one error event, no [DONE], a cut. */
+static void break_stream(struct exchange *x, const char *code, const char *message)
+{
+    struct answer_error error = {.type = "api_error", .code = code, .message = message};
+    struct client *client = x->client;
+
+    buf_add_text(&x->out, "data: ");
+    answer_error_json(&error, &x->out);
+    buf_add_text(&x->out, "\n\n");
+    flush(x);
+    finish(x, 200, code);
+    client_stream_abort(client);
+}
+
+static void on_flush(void *arg)
+{
+    struct exchange *x = arg;
+
+    if (x->failed) {
+        break_stream(x, "policy_error",
+                     "the gateway's filter failed; its log has the reason under this request's id");
+        return;
+    }
+    flush(x);
+    if (client_stream_queued(x->client) > QUEUE_HIGH)
+        attempt_pause(x->attempt);
+}
+
+static void on_end(void *arg, const struct attempt_fault *fault)
+{
+    struct exchange *x = arg;
+
+    if (x->failed) {
+        on_flush(x);
+        return;
+    }
+    if (fault) {
+        struct policy_outcome outcome = judge(x, x->attempt, fault);
+        const char *code = fault->fault == ERR_TIMEOUT ? "stream_timeout"
+                           : fault->fault              ? "stream_truncated"
+                                                       : outcome.code;
+        log_attempt(x,
+                    &(struct trail_item){.target = (char *)attempt_target(x->attempt).ptr,
+                                         .code = "broken"},
+                    x->attempt, outcome.message, false);
+        break_stream(x, code, outcome.message);
+        return;
+    }
+    struct client *client = x->client;
+    flush(x);
+    finish(x, 200, "ok");
+    client_stream_end(client);
+}
+
+static void on_drained(void *arg)
+{
+    struct exchange *x = arg;
+
+    if (x->state == STREAMING)
+        attempt_resume(x->attempt);
+}
+
+/* ---- the client leaves ---- */
+
+static void on_gone(void *arg)
+{
+    struct exchange *x = arg;
+
+    finish(x, 499, "cancelled");
+}
+
+/* ---- the beginning ---- */
+
+static void refuse(struct exchange *x, const struct answer_error *error)
+{
+    struct client *client = x->client;
+
+    finish(x, error->status, error->code);
+    answer_error(client, error);
+}
+
+static void refuse_body(struct exchange *x, int status, const char *param, const char *message)
+{
+    refuse(x, &(struct answer_error){.status = status,
+                                     .type = "invalid_request_error",
+                                     .code = "invalid_body",
+                                     .param = param,
+                                     .message = message});
+}
+
+static bool is_empty_array(const struct body_member *member)
+{
+    struct json json = json_init(member->value);
+    return member->kind == JSON_ARRAY && json_enter_array(&json) && !json_next_element(&json);
+}
+
+/* What is wrong with the members that every request needs; NULL: nothing. */
+static const char *fault_of(const struct exchange *x, const char **param)
+{
+    static const char *const needed[] = {"messages", "prompt", "input"};
+    const struct body_member *model = body_get(&x->body, "model");
+    const struct body_member *stream = body_get(&x->body, "stream");
+    const struct body_member *options = body_get(&x->body, "stream_options");
+    const struct body_member *content = body_get(&x->body, needed[x->request.endpoint]);
+
+    *param = "model";
+    if (!model)
+        return "the body has no model; give the name of one, as a string";
+    if (model->kind != JSON_STRING || model->value.len <= 2)
+        return "model must be a string that is not empty";
+    *param = "stream";
+    if (stream && stream->kind != JSON_TRUE && stream->kind != JSON_FALSE &&
+        stream->kind != JSON_NULL)
+        return "stream must be true or false";
+    *param = "stream_options";
+    if (options && options->kind != JSON_OBJECT && options->kind != JSON_NULL)
+        return "stream_options must be an object";
+    *param = needed[x->request.endpoint];
+    if (!content)
+        return "the body lacks this member, which says what to work on";
+    if (x->request.endpoint == ENDPOINT_CHAT &&
+        (content->kind != JSON_ARRAY || is_empty_array(content)))
+        return "messages must be an array with at least one message";
+    if (x->request.endpoint != ENDPOINT_CHAT && content->kind != JSON_STRING &&
+        (content->kind != JSON_ARRAY || is_empty_array(content)))
+        return "this must be a string, or an array that is not empty";
+    return NULL;
+}
+
+static bool read_body(struct exchange *x)
+{
+    struct body_fault fault = {0};
+    struct buf message = {0};
+    const char *param = NULL, *wrong;
+
+    client_take_body(x->client, &x->bytes);
+    if (body_init(&x->body, buf_slice(&x->bytes), &fault)) {
+        buf_add_format(&message, "the request's body is refused at byte %zu: %s", fault.offset,
+                       fault.message);
+        buf_add_char(&message, '\0');
+        refuse_body(x, 400, fault.member[0] ? fault.member : NULL, message.ptr);
+        buf_free(&message);
+        return false;
+    }
+    wrong = fault_of(x, &param);
+    if (wrong) {
+        refuse_body(x, 400, param, wrong);
+        return false;
+    }
+    if (body_get_string(&x->body, "model", &x->model)) {
+        refuse_body(x, 400, "model", "model is no text that can be read");
+        return false;
+    }
+    x->request.model = buf_slice(&x->model);
+    x->request.stream =
+        x->request.endpoint != ENDPOINT_EMBEDDINGS && body_is_true(&x->body, "stream");
+    x->request.body = &x->body;
+    return true;
+}
+
+static void refuse_model(struct exchange *x)
+{
+    struct buf message = {0};
+
+    buf_add_text(&message, "no model is called '");
+    buf_add(&message, x->request.model);
+    buf_add_text(&message, "' here; GET /v1/models lists those that are");
+    buf_add_char(&message, '\0');
+    refuse(x, &(struct answer_error){.status = 404,
+                                     .type = "invalid_request_error",
+                                     .code = "model_not_found",
+                                     .param = "model",
+                                     .message = message.ptr});
+    buf_free(&message);
+}
+
+static void each_client_header(const void *source,
+                               void (*visit)(void *arg, const char *name, const char *value),
+                               void *arg)
+{
+    const struct exchange *x = source;
+
+    if (x->client)
+        client_each_header(x->client, visit, arg);
+}
+
+void exchange_start(struct exchange_world *world, struct client *client, enum endpoint endpoint,
+                    const char *key_name)
+{
+    struct exchange *x = mem_new(sizeof *x);
+
+    x->world = world;
+    x->generation = world->generation;
+    x->client = client;
+    x->started_us = loop_now_us();
+    snprintf(x->id, sizeof x->id, "%s", client_id(client));
+    x->request.id = x->id;
+    x->request.endpoint = endpoint;
+    x->request.key_name = key_name;
+    x->request.headers.each = each_client_header;
+    x->request.headers.source = x;
+    event_assign(&x->timer, world->base, -1, 0, on_wake, x);
+    TAILQ_INSERT_TAIL(&world->live, x, link);
+    world->count++;
+    client_own(client, &client_owner, x);
+    if (!read_body(x))
+        return;
+    if (!generation_serves(x->generation, x->request.model)) {
+        refuse_model(x);
+        return;
+    }
+    x->policy = policy_new(x->generation, &x->request, &host, x);
+    policy_run(x->policy); /* may finish x */
+}
+
+void exchange_cut_all(struct exchange_world *world)
+{
+    struct exchange *x, *next;
+
+    for (x = TAILQ_FIRST(&world->live); x; x = next) {
+        next = TAILQ_NEXT(x, link);
+        if (x->state == STREAMING)
+            break_stream(x, "shutting_down", "the gateway is stopping");
+        else if (x->state != DONE)
+            refuse(x, &(struct answer_error){.status = 503,
+                                             .type = "api_error",
+                                             .code = "shutting_down",
+                                             .message = "the gateway is stopping",
+                                             .retry_after = 1});
+    }
+}
+
+static const struct policy_host host = {
+    .on_send = on_send,
+    .on_sleep = on_sleep,
+    .on_finish = on_finish,
+    .trail = trail_of,
+    .headers = each_header,
+    .on_attempt_dropped = on_attempt_dropped,
+};
+
+static const struct attempt_owner attempt_owner = {
+    .on_commit = on_commit,
+    .on_fail = on_fail,
+    .on_event = on_event,
+    .on_flush = on_flush,
+    .on_end = on_end,
+};
+
+static const struct client_owner client_owner = {
+    .on_gone = on_gone,
+    .on_drained = on_drained,
+};

@@ -1,0 +1,33 @@
+/* exchange.h -- the life of one client request.
+ *
+ * It brings together a client, a policy and its attempts, and is the only one
+ * that knows all three. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "config.h"
+#include <sys/queue.h>
+
+struct client;
+struct event_base;
+struct exchange;
+struct generation;
+struct limits;
+struct upstream;
+
+TAILQ_HEAD(exchange_list, exchange);
+
+struct exchange_world { /* what all exchanges of a worker share */
+    struct event_base *base;
+    struct upstream *upstream;
+    struct generation *generation; /* for requests that begin now */
+    struct limits *limits;
+    struct exchange_list live;
+    size_t count;
+};
+
+/* Takes the client's request from here on.  key_name: whose it is, or NULL. */
+void exchange_start(struct exchange_world *world, struct client *client, enum endpoint endpoint,
+                    const char *key_name);
+
+/* The gateway is stopping: ends every exchange now, streams with an error event. */
+void exchange_cut_all(struct exchange_world *world);

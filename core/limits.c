@@ -1,0 +1,103 @@
+/* limits.c -- an open-addressed table of cooldowns in shared memory.
+ *
+ * A slot is claimed once, by storing its key's hash with compare-and-swap, and
+ * never given up: the targets of a configuration are few.  A full table forgets
+ * nothing that it has; it only takes no new key, which then never cools. */
+/* SPDX-License-Identifier: MIT */
+#include "limits.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+struct slot {
+    _Atomic uint64_t hash;      /* 0: free */
+    _Atomic int64_t until_us;   /* monotonic */
+    char reason[LIMITS_REASON]; /* for people: a torn read shows a wrong word, nothing worse */
+};
+
+struct limits {
+    struct slot slots[LIMITS_SLOTS];
+};
+
+struct limits *limits_new(void)
+{
+    void *memory = mmap(NULL, sizeof(struct limits), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    return memory;
+}
+
+void limits_free(struct limits *limits)
+{
+    if (limits)
+        munmap(limits, sizeof *limits);
+}
+
+/* FNV-1a, 64 bits; never 0. */
+static uint64_t hash_of(struct slice key)
+{
+    uint64_t hash = 1469598103934665603u;
+
+    for (size_t i = 0; i < key.len; i++)
+        hash = (hash ^ (unsigned char)key.ptr[i]) * 1099511628211u;
+    return hash ? hash : 1;
+}
+
+static const struct slot *find(const struct limits *limits, uint64_t hash)
+{
+    for (size_t i = 0; i < LIMITS_SLOTS; i++) {
+        const struct slot *slot = &limits->slots[(hash + i) % LIMITS_SLOTS];
+        uint64_t found = atomic_load_explicit(&slot->hash, memory_order_acquire);
+        if (found == hash)
+            return slot;
+        if (found == 0)
+            return NULL;
+    }
+    return NULL;
+}
+
+static struct slot *claim(struct limits *limits, uint64_t hash)
+{
+    for (size_t i = 0; i < LIMITS_SLOTS; i++) {
+        struct slot *slot = &limits->slots[(hash + i) % LIMITS_SLOTS];
+        uint64_t found = 0;
+        if (atomic_compare_exchange_strong(&slot->hash, &found, hash) || found == hash)
+            return slot;
+    }
+    return NULL;
+}
+
+void limits_cool(struct limits *limits, struct slice key, int64_t until_us, const char *reason)
+{
+    struct slot *slot = claim(limits, hash_of(key));
+    if (!slot)
+        return;
+
+    int64_t old = atomic_load(&slot->until_us);
+    do {
+        if (old >= until_us)
+            return;
+    } while (!atomic_compare_exchange_weak(&slot->until_us, &old, until_us));
+    strncpy(slot->reason, reason ? reason : "", LIMITS_REASON - 1);
+}
+
+void limits_uncool(struct limits *limits, struct slice key)
+{
+    struct slot *slot = claim(limits, hash_of(key));
+    if (slot)
+        atomic_store(&slot->until_us, 0);
+}
+
+int64_t limits_cooling_until(const struct limits *limits, struct slice key, int64_t now_us,
+                             const char **reason)
+{
+    const struct slot *slot = find(limits, hash_of(key));
+    int64_t until = slot ? atomic_load_explicit(&slot->until_us, memory_order_relaxed) : 0;
+
+    if (until <= now_us)
+        return 0;
+    if (reason)
+        *reason = slot->reason;
+    return until;
+}

@@ -1,0 +1,95 @@
+/* lua_core.h -- what the files of the Lua border share: the running policy as
+ * they see it, and how each opens its types.  Nobody else includes it. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "policy.h"
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+enum policy_state { POLICY_RUNNING, POLICY_SENDING, POLICY_SLEEPING, POLICY_FINISHED };
+
+struct lua_response {      /* the userdata behind res */
+    struct policy *policy; /* NULL: the request is over */
+    void *attempt;         /* NULL: another was sent since */
+    int status;
+    bool stream;
+    int self_ref, target_ref, filters_ref, ends_ref; /* registry; LUA_NOREF when there is none */
+    struct lua_response *next;                       /* of the same policy */
+};
+
+struct policy {
+    struct generation *generation;
+    const struct policy_host *host;
+    void *host_arg;
+    const struct policy_request *request;
+    lua_State *co;
+    int co_ref;
+    struct policy **request_slot; /* the userdata behind req; cleared at the end */
+    int request_ref;
+    struct lua_response *responses;
+    struct lua_response *committed;
+    int failure_ref; /* an err that waits for policy_resume_failure */
+    enum policy_state state;
+    double soonest; /* seconds until a target that req:available left out is back; < 0: none */
+    const char *cooling_reason;
+    struct body_edits edits;
+    int body_ref; /* the table behind req.body, or LUA_NOREF */
+};
+
+struct generation {
+    lua_State *L;
+    struct config config;
+    struct limits *limits;
+    unsigned number;
+    int runtime_ref; /* lua/weir/runtime.lua's table */
+    struct {
+        lua_State *co;
+        int ref;
+    } idle[256]; /* finished coroutines, to be used again */
+    size_t idle_count;
+    struct policy *running; /* whose code runs now; NULL while none does */
+};
+
+struct generation *lua_generation(lua_State *L);
+
+/* lua_weir.c: the table that require("weir.host") gives to Weir's own modules. */
+void lua_weir_push_host(lua_State *L);
+struct secret *lua_weir_secret(lua_State *L, int index); /* or NULL */
+
+/* lua_json.c */
+void lua_json_open(lua_State *L);
+/* Pushes the decoded value, or pushes nil and a message and gives false.  With spans (the
+ * stack index of a table, or 0) each table decoded is entered there with where it stood:
+ * (offset from origin) * 2^27 + length. */
+bool lua_json_decode(lua_State *L, struct slice text, int spans, const char *origin);
+/* False with a message pushed when the value at index cannot be JSON. */
+bool lua_json_encode(lua_State *L, int index, struct buf *out);
+bool lua_json_is_array(lua_State *L, int index);
+void lua_json_add_number(struct buf *out, double number);
+
+/* lua_request.c, lua_response.c, lua_event.c, lua_body.c */
+void lua_request_open(lua_State *L);
+void lua_request_push(lua_State *L, struct policy *policy);
+void lua_response_open(lua_State *L);
+void lua_response_push(lua_State *L, struct policy *policy, const struct policy_answer *answer);
+struct lua_response *lua_response_test(lua_State *L, int index); /* or NULL */
+/* The request is over: what Lua still holds of the response is dead. */
+void lua_response_close(lua_State *L, struct lua_response *response);
+void lua_event_open(lua_State *L);
+void lua_event_push(lua_State *L, const struct sse_event *event, const struct chunk *chunk);
+void lua_event_push_answer(lua_State *L, struct slice body, const struct chunk *chunk);
+/* Appends what the event at index is on the wire; false when it is no event. */
+bool lua_event_render(lua_State *L, int index, struct buf *out);
+void lua_body_push(lua_State *L, struct policy *policy);
+/* Turns the writes to req.body into policy->edits; false with a message pushed. */
+bool lua_body_collect(lua_State *L, struct policy *policy);
+
+/* A protected call that leaves a traceback in the error message. */
+int lua_call_traced(lua_State *L, int args, int results);
+
+/* Pushes the attempts so far as a list of tables. */
+void lua_push_trail(lua_State *L, struct policy *policy);
+
+/* Pushes a field of lua/weir/runtime.lua. */
+void lua_push_runtime(lua_State *L, const char *name);

@@ -1,0 +1,319 @@
+/* lua_event.c -- event: one message of an answer, as a filter sees it.
+ *
+ * The userdata holds a copy of the event's bytes, so a filter may keep it.
+ * Assigning text changes that one string of the message and nothing else:
+ *
+ *   {"id":"x","choices":[{"delta":{"content":"Hel"}}]}
+ *                                             ^^^  replaced, quoted anew */
+/* SPDX-License-Identifier: MIT */
+#include "json.h"
+#include "lua_core.h"
+#include "mem.h"
+
+static const char EVENT[] = "weir.Event";
+
+struct lua_event {
+    enum chunk_kind kind;
+    bool is_done;
+    bool is_answer; /* a whole plain answer, not an event of a stream */
+    bool has_data;
+    bool is_text_set; /* the environment's "text" counts */
+    int index;
+    struct slice raw;         /* into bytes; empty for one that was made here */
+    struct slice data;        /* into bytes */
+    size_t text_at, text_len; /* the text's inside within data; text_at 0: there is none */
+    char bytes[];
+};
+
+static struct lua_event *test_event(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+        return NULL;
+    luaL_getmetatable(L, EVENT);
+    bool is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is ? lua_touserdata(L, index) : NULL;
+}
+
+static struct lua_event *check_event(lua_State *L)
+{
+    return luaL_checkudata(L, 1, EVENT);
+}
+
+/* ---- making ---- */
+
+static struct lua_event *push_event(lua_State *L, struct slice raw, struct slice data)
+{
+    struct lua_event *event = lua_newuserdata(L, sizeof *event + raw.len + data.len);
+
+    memset(event, 0, sizeof *event);
+    if (raw.len)
+        memcpy(event->bytes, raw.ptr, raw.len);
+    if (data.len)
+        memcpy(event->bytes + raw.len, data.ptr, data.len);
+    event->raw = (struct slice){event->bytes, raw.len};
+    event->data = (struct slice){event->bytes + raw.len, data.len};
+    luaL_getmetatable(L, EVENT);
+    lua_setmetatable(L, -2);
+    return event;
+}
+
+static void describe(struct lua_event *event, struct slice data, const struct chunk *chunk)
+{
+    event->kind = chunk->kind;
+    event->index = chunk->index;
+    event->has_data = true;
+    if (chunk->text.ptr) {
+        event->text_at = (size_t)(chunk->text.ptr - data.ptr);
+        event->text_len = chunk->text.len;
+    }
+}
+
+void lua_event_push(lua_State *L, const struct sse_event *from, const struct chunk *chunk)
+{
+    struct lua_event *event = push_event(L, from->raw, from->data);
+
+    event->is_done = from->is_done;
+    if (chunk)
+        describe(event, from->data, chunk);
+}
+
+void lua_event_push_answer(lua_State *L, struct slice body, const struct chunk *chunk)
+{
+    struct lua_event *event = push_event(L, (struct slice){NULL, 0}, body);
+
+    describe(event, body, chunk);
+    event->is_answer = true;
+}
+
+/* ---- reading ---- */
+
+/* The environment table holds what was set and what was decoded. */
+static void push_slot(lua_State *L, const char *name)
+{
+    lua_getfenv(L, 1);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+static void set_slot(lua_State *L, const char *name) /* [.., value] -> [..] */
+{
+    lua_getfenv(L, 1);
+    lua_pushlightuserdata(L, lua_touserdata(L, 1));
+    lua_rawget(L, -2);
+    bool own = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (!own) { /* until now it was the environment that all C functions share */
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushlightuserdata(L, lua_touserdata(L, 1));
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3);
+        lua_pushvalue(L, -1);
+        lua_setfenv(L, 1);
+    }
+    lua_insert(L, -2);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}
+
+static void push_text(lua_State *L, const struct lua_event *event)
+{
+    struct buf text = {0};
+
+    if (event->is_text_set) {
+        push_slot(L, "text");
+        return;
+    }
+    if (!event->text_at ||
+        json_unescape((struct slice){event->data.ptr + event->text_at, event->text_len}, &text)) {
+        lua_pushnil(L); /* a text that Lua cannot hold passes unread */
+        return;
+    }
+    lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
+    buf_free(&text);
+}
+
+static void push_data(lua_State *L, const struct lua_event *event)
+{
+    if (!event->has_data) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_getfenv(L, 1);
+    lua_pushlightuserdata(L, lua_touserdata(L, 1));
+    lua_rawget(L, -2);
+    if (lua_toboolean(L, -1)) {
+        lua_getfield(L, -2, "data");
+        if (!lua_isnil(L, -1))
+            return;
+    }
+    if (!lua_json_decode(L, event->data, 0, NULL)) {
+        lua_pop(L, 1); /* the message: nil is left */
+        return;
+    }
+    lua_pushvalue(L, -1);
+    set_slot(L, "data");
+}
+
+static int event_index(lua_State *L)
+{
+    const struct lua_event *event = check_event(L);
+    const char *name = luaL_checkstring(L, 2);
+
+    lua_getfield(L, lua_upvalueindex(1), name);
+    if (!lua_isnil(L, -1))
+        return 1;
+    if (strcmp(name, "kind") == 0)
+        lua_pushstring(L, event->is_done ? "done" : chunk_kind_name(event->kind));
+    else if (strcmp(name, "text") == 0)
+        push_text(L, event);
+    else if (strcmp(name, "index") == 0)
+        lua_pushinteger(L, event->index);
+    else if (strcmp(name, "data") == 0)
+        push_data(L, event);
+    else if (strcmp(name, "raw") == 0)
+        lua_pushlstring(L, event->raw.len ? event->raw.ptr : event->data.ptr,
+                        event->raw.len ? event->raw.len : event->data.len);
+    return 1;
+}
+
+static int event_newindex(lua_State *L)
+{
+    struct lua_event *event = check_event(L);
+    const char *name = luaL_checkstring(L, 2);
+
+    if (strcmp(name, "text") != 0)
+        return luaL_error(L, "event.%s cannot be set, only event.text", name);
+    luaL_checktype(L, 3, LUA_TSTRING);
+    if (!event->text_at)
+        return luaL_error(L,
+                          "an event of kind '%s' carries no text; make one with event:copy(text)",
+                          event->is_done ? "done" : chunk_kind_name(event->kind));
+    lua_pushvalue(L, 3);
+    set_slot(L, "text");
+    event->is_text_set = true;
+    return 0;
+}
+
+/* ---- copy: a content event like this one, with other text ---- */
+
+static bool is_shared_member(struct slice name)
+{
+    return !slice_is(name, "choices") && !slice_is(name, "usage") && !slice_is(name, "x_groq");
+}
+
+/* {"id":…,"object":…,"model":…,"choices":[{"index":N,"delta":{"content":"text"},…}]} */
+static void add_content_chunk(struct buf *out, const struct lua_event *like, struct slice text)
+{
+    struct json json = json_init(like->data);
+    struct slice name;
+    bool chat = true;
+
+    buf_add_char(out, '{');
+    if (like->has_data && json_enter_object(&json)) {
+        while (json_next_member(&json, &name)) {
+            struct slice value = json_skip(&json);
+            if (slice_is(name, "object") && slice_is(value, "\"text_completion\""))
+                chat = false;
+            if (!is_shared_member(name))
+                continue;
+            buf_add_char(out, '"');
+            buf_add(out, name);
+            buf_add_text(out, "\":");
+            buf_add(out, value);
+            buf_add_char(out, ',');
+        }
+    }
+    buf_add_format(out, "\"choices\":[{\"index\":%d,", like->index);
+    buf_add_text(out, chat ? "\"delta\":{\"content\":" : "\"text\":");
+    json_quote(out, text);
+    buf_add_text(out, chat ? "},\"finish_reason\":null}]}" : ",\"finish_reason\":null}]}");
+}
+
+/* event:copy(text) -> event */
+static int event_copy(lua_State *L)
+{
+    const struct lua_event *event = check_event(L);
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+    struct buf data = {0};
+    struct chunk chunk;
+
+    add_content_chunk(&data, event, (struct slice){text, len});
+    struct lua_event *copy = push_event(L, (struct slice){NULL, 0}, buf_slice(&data));
+    if (chunk_read(copy->data, &chunk) == ERR_OK)
+        describe(copy, copy->data, &chunk);
+    buf_free(&data);
+    return 1;
+}
+
+/* ---- writing ---- */
+
+static void add_data_with_text(lua_State *L, int index, const struct lua_event *event,
+                               struct buf *out)
+{
+    size_t len;
+    size_t after = event->text_at + event->text_len + 1; /* past the closing quote */
+
+    lua_getfenv(L, index);
+    lua_getfield(L, -1, "text");
+    const char *text = lua_tolstring(L, -1, &len);
+    buf_add(out, (struct slice){event->data.ptr, event->text_at - 1});
+    json_quote(out, (struct slice){text, len});
+    buf_add(out, (struct slice){event->data.ptr + after, event->data.len - after});
+    lua_pop(L, 2);
+}
+
+/* Each line of a value gets its own "data: ". */
+static void add_data_lines(struct buf *out, struct slice data)
+{
+    while (data.len) {
+        const char *end = memchr(data.ptr, '\n', data.len);
+        size_t len = end ? (size_t)(end - data.ptr) : data.len;
+        buf_add_text(out, "data: ");
+        buf_add(out, (struct slice){data.ptr, len});
+        buf_add_char(out, '\n');
+        data.ptr += len + (end ? 1 : 0);
+        data.len -= len + (end ? 1 : 0);
+    }
+    buf_add_char(out, '\n');
+}
+
+bool lua_event_render(lua_State *L, int index, struct buf *out)
+{
+    const struct lua_event *event = test_event(L, index);
+    struct buf data = {0};
+
+    if (!event)
+        return false;
+    if (event->raw.len && !event->is_text_set) {
+        buf_add(out, event->raw);
+        return true;
+    }
+    if (event->is_text_set)
+        add_data_with_text(L, index, event, &data);
+    else
+        buf_add(&data, event->data);
+    if (event->is_answer)
+        buf_add(out, buf_slice(&data));
+    else
+        add_data_lines(out, buf_slice(&data));
+    buf_free(&data);
+    return true;
+}
+
+void lua_event_open(lua_State *L)
+{
+    luaL_newmetatable(L, EVENT); /* [mt] */
+    lua_newtable(L);             /* [mt, methods] */
+    lua_pushcfunction(L, event_copy);
+    lua_setfield(L, -2, "copy");
+    lua_pushcclosure(L, event_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, event_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,420 @@
+/* lua_request.c -- req: what a policy sees of the request, and its acts.
+ *
+ * The userdata borrows the policy; policy_free clears it. */
+/* SPDX-License-Identifier: MIT */
+#include "limits.h"
+#include "loop.h"
+#include "lua_core.h"
+#include "mem.h"
+#include <strings.h>
+
+static const char REQUEST[] = "weir.Request";
+
+static struct policy *check_request(lua_State *L)
+{
+    struct policy **slot = luaL_checkudata(L, 1, REQUEST);
+    luaL_argcheck(L, *slot, 1, "this request is over");
+    return *slot;
+}
+
+static struct policy *check_running(lua_State *L, const char *what)
+{
+    struct policy *policy = check_request(L);
+
+    if (policy->state != POLICY_RUNNING || policy->co != L)
+        luaL_error(L, "%s may only be called by the policy of this request, while it runs", what);
+    return policy;
+}
+
+/* ---- targets ---- */
+
+struct target {
+    const struct provider *provider;
+    struct slice name;  /* what the policy wrote: provider/model */
+    struct slice model; /* after the slash */
+};
+
+static int no_provider(lua_State *L, const struct generation *generation, struct slice name)
+{
+    const struct config *config = &generation->config;
+
+    lua_push_runtime(L, "suggest");
+    lua_pushlstring(L, name.ptr, name.len);
+    lua_createtable(L, (int)config->provider_count, 0);
+    for (size_t i = 0; i < config->provider_count; i++) {
+        lua_pushstring(L, config->providers[i].name);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_call(L, 2, 1);
+    lua_pushlstring(L, name.ptr, name.len);
+    if (lua_isstring(L, -2))
+        return luaL_error(L, "no provider is called '%s' (did you mean '%s'?)", lua_tostring(L, -1),
+                          lua_tostring(L, -2));
+    return luaL_error(L, "no provider is called '%s'", lua_tostring(L, -1));
+}
+
+static struct target check_target(lua_State *L, int index, const struct policy *policy)
+{
+    struct target target;
+    size_t len;
+    const char *text = luaL_checklstring(L, index, &len);
+    const char *slash = memchr(text, '/', len);
+
+    if (!slash || slash == text || slash + 1 == text + len)
+        luaL_error(L, "a target is written provider/model, not '%s'", text);
+    struct slice provider = {text, (size_t)(slash - text)};
+    target.name = (struct slice){text, len};
+    target.model = (struct slice){slash + 1, len - provider.len - 1};
+    target.provider = config_provider(&policy->generation->config, provider);
+    if (!target.provider)
+        no_provider(L, policy->generation, provider);
+    return target;
+}
+
+/* A target written provider slash star stands for the client's model: its whole name then. */
+static void resolve(const struct policy *policy, const struct target *target, struct buf *name)
+{
+    if (!slice_is(target->model, "*")) {
+        buf_add(name, target->name);
+        return;
+    }
+    buf_add(name, (struct slice){target->name.ptr, target->name.len - 1});
+    buf_add(name, policy->request->model);
+}
+
+/* When the target's own cooldown and its key's are both over; 0: now. */
+static int64_t cooling_until(const struct policy *policy, const struct target *target,
+                             int64_t now_us, const char **reason)
+{
+    struct limits *limits = policy->generation->limits;
+    struct buf full = {0};
+    struct slice name = target->name;
+
+    if (slice_is(target->model, "*")) {
+        resolve(policy, target, &full);
+        name = buf_slice(&full);
+    }
+    int64_t own = limits_cooling_until(limits, name, now_us, reason);
+    buf_free(&full);
+    struct slice key = {target->name.ptr, target->name.len - target->model.len - 1};
+    const char *key_reason = NULL;
+    int64_t keys = limits_cooling_until(limits, key, now_us, &key_reason);
+    if (keys > own)
+        *reason = key_reason;
+    return keys > own ? keys : own;
+}
+
+static void note_cooling(struct policy *policy, int64_t wait_us, const char *reason)
+{
+    double wait = (double)wait_us / 1e6;
+
+    if (policy->soonest >= 0 && policy->soonest <= wait)
+        return;
+    policy->soonest = wait;
+    policy->cooling_reason = reason;
+}
+
+/* req:available(targets) -> list of those that are not cooling, in order */
+static int request_available(lua_State *L)
+{
+    struct policy *policy = check_request(L);
+    int64_t now_us = loop_now_us();
+    int kept = 0;
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    int count = (int)lua_objlen(L, 2);
+    lua_createtable(L, count, 0); /* [req, targets, list] */
+    for (int i = 1; i <= count; i++) {
+        const char *reason = NULL;
+        lua_rawgeti(L, 2, i);
+        struct target target = check_target(L, -1, policy);
+        int64_t until = cooling_until(policy, &target, now_us, &reason);
+        if (until) {
+            note_cooling(policy, until - now_us, reason);
+            lua_pop(L, 1);
+        } else {
+            lua_rawseti(L, 3, ++kept);
+        }
+    }
+    return 1;
+}
+
+/* ---- sending ---- */
+
+static void read_clock(lua_State *L, const char *name, int64_t *ms)
+{
+    lua_getfield(L, -1, name);
+    if (!lua_isnil(L, -1)) {
+        double seconds = lua_tonumber(L, -1);
+        if (lua_type(L, -1) != LUA_TNUMBER || !(seconds >= 0 && seconds <= 1e6))
+            luaL_error(L, "timeout.%s must be seconds", name);
+        *ms = (int64_t)(seconds * 1000);
+    }
+    lua_pop(L, 1);
+}
+
+static void check_names(lua_State *L, int index, const char *const *names, const char *what)
+{
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        size_t i = 0;
+        while (names[i] && strcmp(names[i], name) != 0)
+            i++;
+        if (!names[i])
+            luaL_error(L, "%s has no member '%s'", what, name);
+        lua_pop(L, 1);
+    }
+}
+
+static void read_options(lua_State *L, int index, struct timeouts *timeout)
+{
+    static const char *const options[] = {"timeout", NULL};
+    static const char *const clocks[] = {"connect", "first", "idle", "total", NULL};
+
+    if (lua_isnoneornil(L, index))
+        return;
+    luaL_checktype(L, index, LUA_TTABLE);
+    check_names(L, index, options, "send's options");
+    lua_getfield(L, index, "timeout");
+    if (lua_istable(L, -1)) {
+        check_names(L, lua_gettop(L), clocks, "timeout");
+        read_clock(L, "connect", &timeout->connect_ms);
+        read_clock(L, "first", &timeout->first_ms);
+        read_clock(L, "idle", &timeout->idle_ms);
+        read_clock(L, "total", &timeout->total_ms);
+    } else if (!lua_isnil(L, -1)) {
+        luaL_error(L, "timeout must be a table such as { first = 10 }");
+    }
+    lua_pop(L, 1);
+}
+
+/* Responses of earlier sends that nobody returned are not wanted any more. */
+static void drop_earlier(struct policy *policy)
+{
+    for (struct lua_response *r = policy->responses; r; r = r->next) {
+        void *attempt = r->attempt;
+        r->attempt = NULL;
+        if (attempt)
+            policy->host->on_attempt_dropped(policy->host_arg, attempt);
+    }
+}
+
+/* req:send(target, options) -> res, or nil and err */
+static int request_send(lua_State *L)
+{
+    struct policy *policy = check_running(L, "req:send");
+    struct target target = check_target(L, 2, policy);
+    struct policy_send send = {
+        .provider = target.provider,
+        .timeout = target.provider->timeout,
+        .edits = &policy->edits,
+    };
+    struct buf name = {0};
+
+    read_options(L, 3, &send.timeout);
+    if (!lua_body_collect(L, policy))
+        return lua_error(L);
+    resolve(policy, &target, &name);
+    send.target = buf_slice(&name);
+    send.model = slice_is(target.model, "*") ? policy->request->model : target.model;
+    drop_earlier(policy);
+    policy->state = POLICY_SENDING;
+    policy->host->on_send(policy->host_arg, &send);
+    buf_free(&name);
+    return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
+}
+
+/* ---- an answer of the gateway's own ---- */
+
+/* req:reply(status, body) -> what a policy returns to answer itself */
+static int request_reply(lua_State *L)
+{
+    struct policy *policy = check_request(L);
+    lua_Integer status = luaL_checkinteger(L, 2);
+
+    luaL_argcheck(L, status >= 200 && status <= 599 && status != 204 && status != 205, 2,
+                  "a status from 200 to 599 that has a body");
+    luaL_argcheck(L, lua_istable(L, 3) || lua_type(L, 3) == LUA_TSTRING, 3, "text or a table");
+    lua_push_runtime(L, "reply");
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, policy->request->id);
+    lua_setfield(L, -2, "id");
+    lua_pushinteger(L, policy->request->endpoint);
+    lua_setfield(L, -2, "endpoint");
+    lua_pushlstring(L, policy->request->model.ptr, policy->request->model.len);
+    lua_setfield(L, -2, "model");
+    lua_pushboolean(L, policy->request->stream);
+    lua_setfield(L, -2, "stream");
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3); /* [reply, request, status, body] */
+    lua_call(L, 3, 1);
+    return 1;
+}
+
+/* ---- fields ---- */
+
+static bool is_credential(const char *name)
+{
+    static const char *const names[] = {"authorization", "x-api-key",           "api-key",
+                                        "cookie",        "proxy-authorization", "x-goog-api-key"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void visit_header(void *arg, const char *name, const char *value)
+{
+    lua_State *L = arg;
+    char lower[128];
+    size_t i = 0;
+
+    if (is_credential(name))
+        return;
+    for (; name[i] && i + 1 < sizeof lower; i++)
+        lower[i] = (name[i] >= 'A' && name[i] <= 'Z') ? (char)(name[i] + 32) : name[i];
+    lua_pushlstring(L, lower, i);
+    lua_pushstring(L, value);
+    lua_rawset(L, -3);
+}
+
+static int refuse_write(lua_State *L)
+{
+    return luaL_error(L, "this table cannot be written");
+}
+
+/* Pushes a proxy through which the table on top can be read only; replaces it. */
+static void make_read_only(lua_State *L)
+{
+    lua_newtable(L); /* [table, proxy] */
+    lua_newtable(L); /* [table, proxy, mt] */
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, refuse_write);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    lua_remove(L, -2);
+}
+
+static void push_headers(lua_State *L, const struct policy *policy)
+{
+    const struct policy_header_source *from = &policy->request->headers;
+
+    lua_newtable(L);
+    from->each(from->source, visit_header, L);
+    make_read_only(L);
+}
+
+static void push_key(lua_State *L, const struct policy *policy)
+{
+    if (!policy->request->key_name) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, policy->request->key_name);
+    lua_setfield(L, -2, "name");
+    make_read_only(L);
+}
+
+enum field {
+    FIELD_BODY,
+    FIELD_ENDPOINT,
+    FIELD_GENERATION,
+    FIELD_HEADERS,
+    FIELD_ID,
+    FIELD_KEY,
+    FIELD_MODEL,
+    FIELD_STREAM,
+    FIELD_TRAIL,
+    FIELD_COUNT
+};
+
+static const char *const field_names[FIELD_COUNT] = {
+    "body", "endpoint", "generation", "headers", "id", "key", "model", "stream", "trail"};
+static const char *const endpoint_names[ENDPOINT_COUNT] = {"chat", "completions", "embeddings"};
+
+static void push_field(lua_State *L, struct policy *policy, enum field field)
+{
+    const struct policy_request *request = policy->request;
+
+    switch (field) {
+    case FIELD_BODY: lua_body_push(L, policy); return;
+    case FIELD_ENDPOINT: lua_pushstring(L, endpoint_names[request->endpoint]); return;
+    case FIELD_GENERATION: lua_pushinteger(L, policy->generation->number); return;
+    case FIELD_HEADERS: push_headers(L, policy); return;
+    case FIELD_ID: lua_pushstring(L, request->id); return;
+    case FIELD_KEY: push_key(L, policy); return;
+    case FIELD_MODEL: lua_pushlstring(L, request->model.ptr, request->model.len); return;
+    case FIELD_STREAM: lua_pushboolean(L, request->stream); return;
+    case FIELD_TRAIL: lua_push_trail(L, policy); return;
+    case FIELD_COUNT: break;
+    }
+    lua_pushnil(L);
+}
+
+/* Upvalue 1: methods by name, and fields by name as numbers. */
+static int request_index(lua_State *L)
+{
+    struct policy *policy = check_request(L);
+
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (lua_type(L, -1) == LUA_TNUMBER)
+        push_field(L, policy, (enum field)lua_tointeger(L, -1));
+    return 1;
+}
+
+static int request_newindex(lua_State *L)
+{
+    return luaL_error(L, "req.%s cannot be set (change req.body instead)",
+                      lua_tostring(L, 2) ? lua_tostring(L, 2) : "?");
+}
+
+static int request_gc(lua_State *L)
+{
+    struct policy **slot = lua_touserdata(L, 1);
+    if (*slot)
+        (*slot)->request_slot = NULL;
+    return 0;
+}
+
+void lua_request_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"available", request_available},
+        {"reply", request_reply},
+        {"send", request_send},
+        {NULL, NULL},
+    };
+
+    luaL_newmetatable(L, REQUEST); /* [mt] */
+    lua_newtable(L);               /* [mt, members] */
+    luaL_setfuncs(L, methods, 0);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, field_names[i]);
+    }
+    lua_pushcclosure(L, request_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, request_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, request_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+void lua_request_push(lua_State *L, struct policy *policy)
+{
+    struct policy **slot = lua_newuserdata(L, sizeof *slot);
+
+    *slot = policy;
+    policy->request_slot = slot;
+    luaL_getmetatable(L, REQUEST);
+    lua_setmetatable(L, -2);
+}

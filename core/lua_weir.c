@@ -1,0 +1,376 @@
+/* lua_weir.c -- what Weir's own Lua modules reach of C: require("weir.host").
+ *
+ * Policies never see this table; lua/weir/library.lua wraps what they may use. */
+/* SPDX-License-Identifier: MIT */
+#include "embed.h"
+#include "limits.h"
+#include "log.h"
+#include "loop.h"
+#include "lua_core.h"
+#include "mem.h"
+#include "secret.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char SECRET[] = "weir.Secret";
+
+enum { FILE_MAX = 1024 * 1024 }; /* bytes of a Lua file */
+
+/* ---- secrets ---- */
+
+struct secret *lua_weir_secret(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+        return NULL;
+    luaL_getmetatable(L, SECRET);
+    bool is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is ? *(struct secret **)lua_touserdata(L, index) : NULL;
+}
+
+static int push_secret(lua_State *L, struct secret *secret)
+{
+    struct secret **slot = lua_newuserdata(L, sizeof *slot);
+
+    *slot = secret;
+    luaL_getmetatable(L, SECRET);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
+static int host_env(lua_State *L)
+{
+    return push_secret(L, secret_from_env(luaL_checkstring(L, 1)));
+}
+
+static int host_file(lua_State *L)
+{
+    return push_secret(L, secret_from_file(luaL_checkstring(L, 1)));
+}
+
+static int host_is_secret(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, lua_weir_secret(L, 1) != NULL);
+    return 1;
+}
+
+static int secret_index(lua_State *L)
+{
+    struct secret *secret = lua_weir_secret(L, 1);
+    const char *name = lua_tostring(L, 2);
+
+    if (secret && name && strcmp(name, "is_set") == 0)
+        lua_pushboolean(L, secret_is_set(secret));
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int secret_tostring(lua_State *L)
+{
+    struct secret *secret = lua_weir_secret(L, 1);
+    lua_pushstring(L, secret ? secret_origin(secret) : "weir.Secret");
+    return 1;
+}
+
+static int secret_gc(lua_State *L)
+{
+    struct secret **slot = lua_touserdata(L, 1);
+    secret_free(*slot);
+    *slot = NULL;
+    return 0;
+}
+
+static void open_secret(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"__gc", secret_gc},
+        {"__index", secret_index},
+        {"__tostring", secret_tostring},
+        {NULL, NULL},
+    };
+    luaL_newmetatable(L, SECRET);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+/* ---- time, logs ---- */
+
+static int host_now(lua_State *L)
+{
+    lua_pushnumber(L, (double)loop_now_us() / 1e6);
+    return 1;
+}
+
+static int host_time(lua_State *L)
+{
+    lua_pushnumber(L, loop_wall_seconds());
+    return 1;
+}
+
+/* sleep(seconds) yields; the exchange resumes. */
+static int host_sleep(lua_State *L)
+{
+    struct policy *policy = lua_generation(L)->running;
+    double seconds = luaL_checknumber(L, 1);
+
+    if (!policy || policy->state != POLICY_RUNNING || policy->co != L)
+        return luaL_error(L, "weir.sleep may only be called while a policy runs");
+    policy->state = POLICY_SLEEPING;
+    policy->host->on_sleep(policy->host_arg, seconds);
+    return lua_yield(L, 0);
+}
+
+static void log_field(lua_State *L, struct log_line *line)
+{
+    lua_pushvalue(L, -2); /* [name, value, name] */
+    const char *name = lua_tostring(L, -1);
+    switch (lua_type(L, -2)) {
+    case LUA_TNUMBER:
+    case LUA_TSTRING: {
+        size_t len;
+        lua_pushvalue(L, -2); /* tolstring turns a number into text in place */
+        const char *text = lua_tolstring(L, -1, &len);
+        log_text(line, name, (struct slice){text, len});
+        lua_pop(L, 1);
+        break;
+    }
+    case LUA_TBOOLEAN: log_bool(line, name, lua_toboolean(L, -2)); break;
+    default: log_str(line, name, luaL_typename(L, -2));
+    }
+    lua_pop(L, 1);
+}
+
+/* log(level, event, fields) */
+static int host_log(lua_State *L)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    enum log_level level = (enum log_level)luaL_checkoption(L, 1, "info", levels);
+    const char *event = luaL_checkstring(L, 2);
+    struct policy *policy = lua_generation(L)->running;
+
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (!log_wants(level))
+        return 0;
+    struct log_line line = log_begin(level, "policy");
+    log_str(&line, "says", event);
+    if (policy)
+        log_str(&line, "id", policy->request->id);
+    lua_pushnil(L);
+    while (lua_next(L, 3)) {
+        if (lua_type(L, -2) == LUA_TSTRING)
+            log_field(L, &line);
+        lua_pop(L, 1);
+    }
+    log_end(&line);
+    return 0;
+}
+
+static int host_redact(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    struct buf out = {0};
+
+    log_redact(&out, (struct slice){text, len});
+    lua_pushlstring(L, out.ptr ? out.ptr : "", out.len);
+    buf_free(&out);
+    return 1;
+}
+
+/* where(level) -> "weir.lua:12", or nil */
+static int host_where(lua_State *L)
+{
+    lua_Debug info;
+
+    if (!lua_getstack(L, (int)luaL_checkinteger(L, 1), &info))
+        return 0;
+    lua_getinfo(L, "Sl", &info);
+    if (info.currentline <= 0)
+        return 0;
+    lua_pushfstring(L, "%s:%d", info.short_src, info.currentline);
+    return 1;
+}
+
+/* ---- files and code ---- */
+
+/* read_file(path) -> text, or nil and why */
+static int host_read_file(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    struct buf text = {0};
+
+    if (fd < 0 || fstat(fd, &info) || !S_ISREG(info.st_mode) || info.st_size > FILE_MAX) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", path,
+                        fd < 0 ? strerror(errno) : "is not a file, or is larger than 1 MiB");
+        if (fd >= 0)
+            close(fd);
+        return 2;
+    }
+    ssize_t len;
+    while ((len = read(fd, buf_reserve(&text, 4096), 4096)) > 0)
+        text.len += (size_t)len;
+    close(fd);
+    lua_pushlstring(L, text.ptr, text.len);
+    buf_free(&text);
+    return 1;
+}
+
+/* embedded(module) -> text, path; nothing when Weir has none of that name */
+static int host_embedded(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+
+    for (size_t i = 0; i < embed_count; i++) {
+        if (strcmp(embed_files[i].module, name) == 0) {
+            lua_pushlstring(L, embed_files[i].text, embed_files[i].len);
+            lua_pushstring(L, embed_files[i].path);
+            return 2;
+        }
+    }
+    return 0;
+}
+
+/* compile(text, chunk name, environment) -> function, or nil and why.  Text only: bytecode is
+ * not checked by its loader. */
+static int host_compile(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    const char *name = luaL_checkstring(L, 2);
+
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (luaL_loadbufferx(L, text, len, name, "t")) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushvalue(L, 3);
+    lua_setfenv(L, -2);
+    return 1;
+}
+
+/* call(function) -> true, result; or false and the error */
+static int host_call(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    int bad = lua_pcall(L, 0, 1, 0);
+    if (bad && lua_type(L, -1) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        lua_pushliteral(L, "an error that is no text");
+    }
+    lua_pushboolean(L, !bad);
+    lua_insert(L, -2);
+    return 2;
+}
+
+enum { REACH_DEPTH = 16 };
+
+/* Whether the function on top holds the table at wanted, itself or through what it holds. */
+static bool reaches(lua_State *L, int wanted, int seen, int depth)
+{
+    int function = lua_gettop(L);
+
+    lua_pushvalue(L, function);
+    lua_rawget(L, seen);
+    bool known = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (known || depth > REACH_DEPTH || !lua_checkstack(L, 8))
+        return false;
+    lua_pushvalue(L, function);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, seen);
+    for (int i = 1; lua_getupvalue(L, function, i); i++) {
+        bool found = lua_rawequal(L, -1, wanted) ||
+                     (lua_isfunction(L, -1) && reaches(L, wanted, seen, depth + 1));
+        lua_pop(L, 1);
+        if (found)
+            return true;
+    }
+    return false;
+}
+
+/* reaches(function, table) -> boolean */
+static int host_reaches(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_newtable(L);
+    lua_pushvalue(L, 1); /* [function, table, seen, function] */
+    lua_pushboolean(L, reaches(L, 2, 3, 0));
+    return 1;
+}
+
+/* ---- JSON ---- */
+
+static int host_json_decode(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    return lua_json_decode(L, (struct slice){text, len}, 0, NULL) ? 1 : 2;
+}
+
+static int host_json_encode(lua_State *L)
+{
+    struct buf out = {0};
+
+    luaL_checkany(L, 1);
+    lua_settop(L, 1);
+    if (!lua_json_encode(L, 1, &out)) {
+        buf_free(&out);
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushlstring(L, out.ptr, out.len);
+    buf_free(&out);
+    return 1;
+}
+
+static int host_json_array(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    luaL_getmetatable(L, "weir.array");
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+void lua_weir_push_host(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"call", host_call},
+        {"compile", host_compile},
+        {"embedded", host_embedded},
+        {"env", host_env},
+        {"file", host_file},
+        {"is_secret", host_is_secret},
+        {"json_array", host_json_array},
+        {"json_decode", host_json_decode},
+        {"json_encode", host_json_encode},
+        {"log", host_log},
+        {"now", host_now},
+        {"reaches", host_reaches},
+        {"read_file", host_read_file},
+        {"redact", host_redact},
+        {"sleep", host_sleep},
+        {"time", host_time},
+        {"where", host_where},
+        {NULL, NULL},
+    };
+    open_secret(L);
+    lua_newtable(L);
+    luaL_setfuncs(L, functions, 0);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+}

@@ -1,0 +1,80 @@
+/* main.c -- the commands. */
+/* SPDX-License-Identifier: MIT */
+#include "gateway.h"
+#include "mock.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char general_help[] =
+    "weir, a gateway for LLM traffic whose routing is Lua\n"
+    "\n"
+    "  weir serve [weir.lua]   run the gateway\n"
+    "  weir check [weir.lua]   load the configuration and print what it says, or its errors\n"
+    "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
+    "  weir version            print the version\n"
+    "\n"
+    "weir COMMAND --help says more.  The file is ./weir.lua unless named.\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 errors in the configuration.\n";
+
+static const char serve_help[] =
+    "weir serve [weir.lua]\n"
+    "\n"
+    "Runs the gateway until it is told to stop.  SIGTERM (or Ctrl-C) stops accepting and lets\n"
+    "streams finish within the drain time; a second one stops at once.\n"
+    "Exit codes: 0 stopped, 1 cannot listen or a worker failed while stopping, 2 wrong command\n"
+    "line, 3 errors in the configuration.\n";
+
+static const char check_help[] =
+    "weir check [weir.lua]\n"
+    "\n"
+    "Loads the configuration as the gateway would, and prints its providers, models and the\n"
+    "targets of their policies; or every error, with the file, the line or the member's path and\n"
+    "a suggestion.  Nothing is started and nobody is called.\n"
+    "Exit codes: 0 no errors, 2 wrong command line, 3 errors in the configuration.\n";
+
+static int wants_help(int argc, char **argv)
+{
+    return argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+}
+
+/* argv[0] is the command; what follows is at most one file. */
+static int with_config(int argc, char **argv, const char *help, int (*run)(const char *path))
+{
+    if (wants_help(argc, argv)) {
+        fputs(help, stdout);
+        return EXIT_OK;
+    }
+    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
+        fprintf(stderr, "weir %s: one file at most, not '%s'\n\n%s", argv[0],
+                argv[argc > 2 ? 2 : 1], help);
+        return EXIT_USAGE;
+    }
+    return run(argc == 2 ? argv[1] : "weir.lua");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fputs(general_help, stderr);
+        return EXIT_USAGE;
+    }
+    argc--;
+    argv++;
+    if (strcmp(argv[0], "serve") == 0)
+        return with_config(argc, argv, serve_help, gateway_serve);
+    if (strcmp(argv[0], "check") == 0)
+        return with_config(argc, argv, check_help, gateway_check);
+    if (strcmp(argv[0], "mock") == 0)
+        return mock_main(argc, argv);
+    if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {
+        puts("weir " WEIR_VERSION);
+        return EXIT_OK;
+    }
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 ||
+        strcmp(argv[0], "help") == 0) {
+        fputs(general_help, stdout);
+        return EXIT_OK;
+    }
+    fprintf(stderr, "weir: no command is called '%s'\n\n%s", argv[0], general_help);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,819 @@
+/* policy.c -- generations, and the coroutines that run in them.
+ *
+ *               policy_run
+ *                   v
+ *   +--------> RUNNING ---- returns or raises ---> FINISHED
+ *   |           |   |
+ *   |   req:send|   |weir.sleep
+ *   |           v   v
+ *   |      SENDING  SLEEPING
+ *   |           |   |
+ *   +-----------+---+   policy_resume_answer, _failure, _sleep
+ *
+ * The edges are in resume(); a yield always has a host function behind it. */
+/* SPDX-License-Identifier: MIT */
+#include "embed.h"
+#include "limits.h"
+#include "log.h"
+#include "loop.h"
+#include "lua_core.h"
+#include "mem.h"
+#include <assert.h>
+#include <luajit.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- calls into Lua ---- */
+
+static int add_traceback(lua_State *L)
+{
+    const char *message = lua_tostring(L, 1);
+    luaL_traceback(L, L, message ? message : "(an error that is no text)", 1);
+    return 1;
+}
+
+int lua_call_traced(lua_State *L, int args, int results)
+{
+    int function = lua_gettop(L) - args;
+
+    lua_pushcfunction(L, add_traceback);
+    lua_insert(L, function);
+    int status = lua_pcall(L, args, results, function);
+    lua_remove(L, function);
+    return status;
+}
+
+void lua_push_runtime(lua_State *L, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lua_generation(L)->runtime_ref);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+struct generation *lua_generation(lua_State *L)
+{
+    void *generation;
+    lua_getallocf(L, &generation);
+    return generation;
+}
+
+static void *allocate(void *generation, void *ptr, size_t old_size, size_t size)
+{
+    if (size == 0) {
+        mem_free(ptr);
+        return NULL;
+    }
+    return mem_resize(ptr, size);
+}
+
+/* ---- generations ---- */
+
+/* require() of Weir's own modules: from the binary, each once.  Upvalue 1: what is loaded. */
+static int require_own(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+
+    lua_getfield(L, lua_upvalueindex(1), name);
+    if (!lua_isnil(L, -1))
+        return 1;
+    for (size_t i = 0; i < embed_count; i++) {
+        if (strcmp(embed_files[i].module, name) != 0)
+            continue;
+        struct buf chunk = {0};
+        buf_add_format(&chunk, "@%s", embed_files[i].path);
+        buf_add_char(&chunk, '\0');
+        int bad = luaL_loadbufferx(L, embed_files[i].text, embed_files[i].len, chunk.ptr, "t");
+        buf_free(&chunk);
+        if (bad)
+            return lua_error(L);
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 1);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, lua_upvalueindex(1), name);
+        return 1;
+    }
+    return luaL_error(L, "Weir has no module '%s'", name);
+}
+
+static int open_state(lua_State *L)
+{
+    static const lua_CFunction libraries[] = {luaopen_base, luaopen_string, luaopen_table,
+                                              luaopen_math, luaopen_bit};
+
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        lua_pushcfunction(L, libraries[i]);
+        lua_call(L, 0, 0);
+    }
+    lua_json_open(L);
+    lua_request_open(L);
+    lua_response_open(L);
+    lua_event_open(L);
+
+    lua_newtable(L); /* [loaded] */
+    lua_weir_push_host(L);
+    lua_setfield(L, -2, "weir.host");
+    lua_pushcclosure(L, require_own, 1); /* [require] */
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "require");
+    lua_pushliteral(L, "weir.runtime");
+    lua_call(L, 1, 1); /* [runtime] */
+    lua_generation(L)->runtime_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static void add_problem(struct buf *problems, lua_State *L)
+{
+    buf_add_text(problems, lua_tostring(L, -1) ? lua_tostring(L, -1) : "an error that is no text");
+    buf_add_char(problems, '\n');
+}
+
+/* The problems that runtime.load gave back, on top of the stack. */
+static void add_problems(struct buf *problems, lua_State *L)
+{
+    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, (int)i);
+        add_problem(problems, L);
+        lua_pop(L, 1);
+    }
+}
+
+static bool load(struct generation *generation, const char *path, struct buf *problems)
+{
+    lua_State *L = generation->L;
+
+    lua_pushcfunction(L, open_state);
+    if (lua_call_traced(L, 0, 0)) {
+        add_problem(problems, L);
+        return false;
+    }
+    lua_push_runtime(L, "load");
+    lua_pushstring(L, path);
+    if (lua_call_traced(L, 1, 2)) {
+        add_problem(problems, L);
+        return false;
+    }
+    if (!lua_istable(L, -2)) {
+        add_problems(problems, L);
+        return false;
+    }
+    lua_pop(L, 1); /* [settings] */
+    config_read(&generation->config, L);
+    lua_setfield(L, LUA_REGISTRYINDEX, "weir.settings");
+    return true;
+}
+
+struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
+                                   struct buf *problems)
+{
+    struct generation *generation = mem_new(sizeof *generation);
+    lua_State *L = lua_newstate(allocate, generation);
+
+    if (!L)
+        abort();
+    /* Compiled traces ignore hooks, so a runaway policy could not be stopped. */
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    generation->L = L;
+    generation->number = number;
+    generation->limits = limits;
+    if (load(generation, path, problems)) {
+        lua_settop(L, 0);
+        return generation;
+    }
+    generation_free(generation);
+    return NULL;
+}
+
+void generation_free(struct generation *generation)
+{
+    if (!generation)
+        return;
+    config_fini(&generation->config, generation->L);
+    lua_close(generation->L);
+    mem_free(generation);
+}
+
+const struct config *generation_config(const struct generation *generation)
+{
+    return &generation->config;
+}
+
+unsigned generation_number(const struct generation *generation)
+{
+    return generation->number;
+}
+
+void generation_describe(struct generation *generation, struct buf *out)
+{
+    lua_State *L = generation->L;
+
+    lua_push_runtime(L, "describe");
+    lua_getfield(L, LUA_REGISTRYINDEX, "weir.settings");
+    lua_call_traced(L, 1, 1); /* an error's text is printed as well */
+    buf_add_text(out, lua_tostring(L, -1));
+    lua_settop(L, 0);
+}
+
+void generation_models(const struct generation *generation, struct buf *out)
+{
+    const struct config *config = &generation->config;
+
+    buf_add_text(out, "{\"object\":\"list\",\"data\":[");
+    for (size_t i = 0; i < config->model_count; i++) {
+        buf_add_text(out, i ? ",{\"id\":" : "{\"id\":");
+        json_quote(out, slice_of(config->models[i].name));
+        buf_add_text(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"weir\"}");
+    }
+    buf_add_text(out, "]}");
+}
+
+/* ---- coroutines ---- */
+
+static void take_coroutine(struct policy *policy)
+{
+    struct generation *generation = policy->generation;
+
+    if (generation->idle_count) {
+        generation->idle_count--;
+        policy->co = generation->idle[generation->idle_count].co;
+        policy->co_ref = generation->idle[generation->idle_count].ref;
+        return;
+    }
+    policy->co = lua_newthread(generation->L);
+    policy->co_ref = luaL_ref(generation->L, LUA_REGISTRYINDEX);
+}
+
+/* A coroutine that ran to its end can run again; one that raised or waits cannot. */
+static void give_coroutine(struct policy *policy, bool reusable)
+{
+    struct generation *generation = policy->generation;
+    size_t room = sizeof generation->idle / sizeof *generation->idle;
+
+    if (!policy->co)
+        return;
+    if (reusable && generation->idle_count < room) {
+        lua_settop(policy->co, 0);
+        generation->idle[generation->idle_count].co = policy->co;
+        generation->idle[generation->idle_count++].ref = policy->co_ref;
+    } else {
+        luaL_unref(generation->L, LUA_REGISTRYINDEX, policy->co_ref);
+    }
+    policy->co = NULL;
+}
+
+/* ---- how a policy ends ---- */
+
+void lua_push_trail(lua_State *L, struct policy *policy)
+{
+    const struct policy_trail_entry *entries;
+    size_t count = policy->host->trail(policy->host_arg, &entries);
+
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_createtable(L, 0, 4);
+        lua_pushlstring(L, entries[i].target.ptr, entries[i].target.len);
+        lua_setfield(L, -2, "target");
+        lua_pushstring(L, entries[i].code);
+        lua_setfield(L, -2, "code");
+        if (entries[i].status) {
+            lua_pushinteger(L, entries[i].status);
+            lua_setfield(L, -2, "status");
+        }
+        lua_pushinteger(L, (lua_Integer)entries[i].ms);
+        lua_setfield(L, -2, "ms");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static void tell_reply(struct policy *policy, int status, struct slice headers, struct slice body,
+                       const char *code)
+{
+    struct policy_result result = {
+        .kind = POLICY_REPLY, .status = status, .headers = headers, .body = body, .code = code};
+    policy->host->on_finish(policy->host_arg, &result);
+}
+
+/* Headers of a reply: a table name -> value on top of the stack. */
+static void add_headers(lua_State *L, struct buf *headers)
+{
+    if (!lua_istable(L, -1))
+        return;
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pushvalue(L, -2); /* [name, value, name]: tostring must not touch the key itself */
+        const char *name = lua_tostring(L, -1);
+        const char *value = lua_tostring(L, -2);
+        if (name && value)
+            buf_add_format(headers, "%s: %s\r\n", name, value);
+        lua_pop(L, 2);
+    }
+}
+
+/* [reply] is on top: { status, headers, body }, body a table or text. */
+static void finish_with_table(struct policy *policy, lua_State *L, const char *code)
+{
+    struct buf headers = {0}, body = {0};
+
+    lua_getfield(L, -1, "status");
+    int status = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "headers");
+    add_headers(L, &headers);
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "content_type");
+    buf_add_format(&headers, "content-type: %s\r\n",
+                   lua_tostring(L, -1) ? lua_tostring(L, -1) : "application/json");
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "body");
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        size_t len;
+        const char *text = lua_tolstring(L, -1, &len);
+        buf_add(&body, (struct slice){text, len});
+        lua_pop(L, 1);
+    } else if (lua_json_encode(L, lua_gettop(L), &body)) {
+        lua_pop(L, 1);
+    } else {
+        lua_pop(L, 2); /* cannot be: failure.lua and reply.lua make sound tables */
+    }
+    tell_reply(policy, status, buf_slice(&headers), buf_slice(&body), code);
+    buf_free(&headers);
+    buf_free(&body);
+}
+
+/* [err] is on top of L: words it for the client and tells the host. */
+static void finish_with_failure(struct policy *policy, lua_State *L)
+{
+    struct buf code = {0};
+
+    lua_getfield(L, -1, "code");
+    buf_add_text(&code, lua_tostring(L, -1) ? lua_tostring(L, -1) : "policy_error");
+    buf_add_char(&code, '\0');
+    lua_pop(L, 1);
+    lua_push_runtime(L, "failure");
+    lua_insert(L, -2);
+    lua_push_trail(L, policy); /* [failure, err, trail] */
+    if (lua_call_traced(L, 2, 1) || !lua_istable(L, -1)) {
+        struct log_line line = log_begin(LOG_ERROR, "failure_not_worded");
+        log_str(&line, "id", policy->request->id);
+        log_str(&line, "error", lua_tostring(L, -1));
+        log_end(&line);
+        tell_reply(policy, 500, SLICE("content-type: application/json\r\n"),
+                   SLICE("{\"error\":{\"message\":\"the gateway failed\",\"type\":\"api_error\","
+                         "\"param\":null,\"code\":\"internal_error\"}}"),
+                   "internal_error");
+    } else {
+        finish_with_table(policy, L, code.ptr);
+    }
+    buf_free(&code);
+}
+
+/* Pushes { code =, message = } and more where all targets cool. */
+static void push_err(struct policy *policy, lua_State *L, const char *code, const char *message)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    if (policy->soonest >= 0) {
+        lua_pushnumber(L, policy->soonest);
+        lua_setfield(L, -2, "retry_after");
+        lua_pushstring(L, policy->cooling_reason ? policy->cooling_reason : "");
+        lua_setfield(L, -2, "reason");
+    }
+}
+
+static void finish_with_error(struct policy *policy, const char *message)
+{
+    lua_State *L = policy->generation->L;
+    struct log_line line = log_begin(LOG_ERROR, "policy_error");
+
+    log_str(&line, "id", policy->request->id);
+    log_text(&line, "model", policy->request->model);
+    log_int(&line, "generation", policy->generation->number);
+    log_str(&line, "error", message);
+    log_end(&line);
+    push_err(policy, L, "policy_error",
+             "the gateway's policy failed; its log has the reason under this request's id");
+    finish_with_failure(policy, L);
+    lua_settop(L, 0);
+}
+
+/* The coroutine returned; its results are its whole stack. */
+static void finish(struct policy *policy)
+{
+    lua_State *co = policy->co, *L = policy->generation->L;
+    struct lua_response *response = lua_response_test(co, 1);
+
+    if (response && response->attempt) {
+        struct policy_result result = {.kind = POLICY_RESPONSE, .attempt = response->attempt};
+        policy->committed = response;
+        give_coroutine(policy, true);
+        policy->host->on_finish(policy->host_arg, &result);
+        return;
+    }
+    if (response) {
+        give_coroutine(policy, true);
+        finish_with_error(policy, "the policy returned a response that a later send replaced");
+        return;
+    }
+    if (lua_istable(co, 1)) { /* req:reply */
+        lua_settop(co, 1);
+        lua_xmove(co, L, 1);
+        give_coroutine(policy, true);
+        finish_with_table(policy, L, NULL);
+        lua_settop(L, 0);
+        return;
+    }
+    if (!lua_isnoneornil(co, 1)) {
+        struct buf message = {0};
+        buf_add_format(&message, "a policy returns a response, or nil and an error, not a %s",
+                       luaL_typename(co, 1));
+        buf_add_char(&message, '\0');
+        give_coroutine(policy, true);
+        finish_with_error(policy, message.ptr);
+        buf_free(&message);
+        return;
+    }
+    if (lua_istable(co, 2)) {
+        lua_settop(co, 2);
+        lua_xmove(co, L, 1);
+    } else if (lua_isstring(co, 2)) {
+        push_err(policy, L, "policy_error", lua_tostring(co, 2));
+    } else {
+        push_err(policy, L, "exhausted", "no target is available");
+    }
+    give_coroutine(policy, true);
+    finish_with_failure(policy, L);
+    lua_settop(L, 0);
+}
+
+static void raise_in_log(struct policy *policy)
+{
+    lua_State *L = policy->generation->L, *co = policy->co;
+    const char *message = lua_tostring(co, -1);
+
+    luaL_traceback(L, co, message ? message : "an error that is no text", 0);
+    give_coroutine(policy, false);
+    struct buf text = {0};
+    buf_add_text(&text, lua_tostring(L, -1));
+    buf_add_char(&text, '\0');
+    lua_settop(L, 0);
+    finish_with_error(policy, text.ptr);
+    buf_free(&text);
+}
+
+static void resume(struct policy *policy, int args)
+{
+    policy->state = POLICY_RUNNING;
+    policy->generation->running = policy;
+    int status = lua_resume(policy->co, args);
+    policy->generation->running = NULL;
+
+    if (status == LUA_YIELD) {
+        assert(policy->state == POLICY_SENDING || policy->state == POLICY_SLEEPING);
+        return;
+    }
+    policy->state = POLICY_FINISHED;
+    if (status)
+        raise_in_log(policy);
+    else
+        finish(policy);
+}
+
+/* ---- the life of a policy ---- */
+
+static int policy_ref_of(const struct generation *generation, struct slice model)
+{
+    const struct config *config = &generation->config;
+
+    for (size_t i = 0; i < config->model_count; i++)
+        if (slice_is(model, config->models[i].name))
+            return config->models[i].policy_ref;
+    return config->fallback_ref;
+}
+
+bool generation_serves(const struct generation *generation, struct slice model)
+{
+    return policy_ref_of(generation, model) != LUA_NOREF;
+}
+
+struct policy *policy_new(struct generation *generation, const struct policy_request *request,
+                          const struct policy_host *host, void *arg)
+{
+    struct policy *policy = mem_new(sizeof *policy);
+
+    policy->generation = generation;
+    policy->request = request;
+    policy->host = host;
+    policy->host_arg = arg;
+    policy->failure_ref = policy->body_ref = policy->request_ref = LUA_NOREF;
+    policy->soonest = -1;
+    take_coroutine(policy);
+    return policy;
+}
+
+void policy_run(struct policy *policy)
+{
+    lua_rawgeti(policy->co, LUA_REGISTRYINDEX,
+                policy_ref_of(policy->generation, policy->request->model));
+    lua_request_push(policy->co, policy);
+    resume(policy, 1);
+}
+
+void policy_resume_answer(struct policy *policy, const struct policy_answer *answer)
+{
+    lua_response_push(policy->co, policy, answer);
+    resume(policy, 1);
+}
+
+void policy_resume_failure(struct policy *policy)
+{
+    lua_State *L = policy->generation->L;
+
+    lua_pushnil(policy->co);
+    lua_rawgeti(policy->co, LUA_REGISTRYINDEX, policy->failure_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);
+    policy->failure_ref = LUA_NOREF;
+    resume(policy, 2);
+}
+
+void policy_resume_sleep(struct policy *policy)
+{
+    resume(policy, 0);
+}
+
+/* ---- judging a fault ---- */
+
+static void visit_header(void *arg, struct slice name, struct slice value)
+{
+    lua_State *L = arg;
+
+    lua_pushlstring(L, name.ptr, name.len);
+    lua_pushlstring(L, value.ptr, value.len);
+    lua_rawset(L, -3);
+}
+
+static void push_fault(lua_State *L, struct policy *policy, const struct policy_fault *fault)
+{
+    lua_createtable(L, 0, 10);
+    lua_pushlstring(L, fault->target.ptr, fault->target.len);
+    lua_setfield(L, -2, "target");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fault->provider->settings_ref);
+    lua_setfield(L, -2, "provider");
+    if (fault->fault) {
+        lua_pushstring(L, err_name(fault->fault));
+        lua_setfield(L, -2, "fault");
+    }
+    lua_pushstring(L, fault->phase);
+    lua_setfield(L, -2, "phase");
+    if (fault->status) {
+        lua_pushinteger(L, fault->status);
+        lua_setfield(L, -2, "status");
+    }
+    lua_newtable(L);
+    if (fault->attempt)
+        policy->host->headers(policy->host_arg, fault->attempt, visit_header, L);
+    lua_setfield(L, -2, "headers");
+    if (fault->body.len) {
+        lua_pushlstring(L, fault->body.ptr, fault->body.len);
+        lua_setfield(L, -2, "body");
+    }
+    lua_pushstring(L, fault->message);
+    lua_setfield(L, -2, "message");
+    lua_pushboolean(L, fault->was_sent);
+    lua_setfield(L, -2, "was_sent");
+    lua_pushnumber(L, loop_wall_seconds());
+    lua_setfield(L, -2, "now");
+}
+
+static double number_in(lua_State *L, const char *name, double otherwise)
+{
+    lua_getfield(L, -1, name);
+    double number = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return number;
+}
+
+static void text_in(lua_State *L, const char *name, char *out, size_t size)
+{
+    size_t len = 0;
+
+    lua_getfield(L, -1, name);
+    const char *text = lua_tolstring(L, -1, &len);
+    if (len >= size)
+        len = size - 1;
+    if (text)
+        memcpy(out, text, len);
+    out[len] = '\0';
+    lua_pop(L, 1);
+}
+
+struct policy_outcome policy_judge(struct policy *policy, const struct policy_fault *fault)
+{
+    lua_State *L = policy->generation->L;
+    struct policy_outcome outcome = {.code = "bad_response", .retry_after = -1};
+    char scope[16];
+
+    lua_push_runtime(L, "outcome");
+    push_fault(L, policy, fault);
+    if (lua_call_traced(L, 1, 1) || !lua_istable(L, -1)) {
+        struct log_line line = log_begin(LOG_ERROR, "outcome_failed");
+        log_str(&line, "id", policy->request->id);
+        log_str(&line, "error", lua_tostring(L, -1));
+        log_end(&line);
+        push_err(policy, L, "bad_response", "the failure could not be judged");
+    }
+    text_in(L, "code", outcome.code, sizeof outcome.code);
+    text_in(L, "message", outcome.message, sizeof outcome.message);
+    text_in(L, "scope", scope, sizeof scope);
+    outcome.status = (int)number_in(L, "status", 0);
+    outcome.retry_after = number_in(L, "retry_after", -1);
+    outcome.cooldown = number_in(L, "cooldown", 0);
+    outcome.is_key_scope = strcmp(scope, "key") == 0;
+    lua_getfield(L, -1, "alarm");
+    outcome.alarm = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);
+    policy->failure_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, 0);
+    return outcome;
+}
+
+/* ---- after the commit point ---- */
+
+bool policy_has_filters(const struct policy *policy)
+{
+    return policy->committed && policy->committed->filters_ref != LUA_NOREF;
+}
+
+/* [event, …, events] are on top, from first on: each goes through the filter on the stack at
+ * function; what comes out replaces them. */
+static void apply_filter(lua_State *L, int function, int first)
+{
+    int last = lua_gettop(L);
+
+    for (int i = first; i <= last; i++) {
+        lua_pushvalue(L, function);
+        lua_pushvalue(L, i);
+        lua_call(L, 1, 1);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+        } else if (lua_istable(L, -1)) {
+            int list = lua_gettop(L);
+            size_t count = lua_objlen(L, list);
+            luaL_checkstack(L, (int)count + 4, "too many events");
+            for (size_t k = 1; k <= count; k++)
+                lua_rawgeti(L, list, (int)k);
+            lua_remove(L, list);
+        }
+    }
+    for (int i = first; i <= last; i++)
+        lua_remove(L, first);
+}
+
+/* (filters, event, out) -> nothing; out is a lightuserdata. */
+static int run_filters(lua_State *L)
+{
+    struct buf *out = lua_touserdata(L, 3);
+    size_t filters = lua_objlen(L, 1);
+
+    lua_pushvalue(L, 2); /* [filters, event, out, event] */
+    for (size_t i = 1; i <= filters; i++) {
+        lua_rawgeti(L, 1, (int)i);
+        lua_insert(L, 4);
+        apply_filter(L, 4, 5);
+        lua_remove(L, 4);
+    }
+    for (int i = 4; i <= lua_gettop(L); i++)
+        if (!lua_event_render(L, i, out))
+            return luaL_error(L,
+                              "a filter gives back an event, nothing, or a list of events, "
+                              "not a %s",
+                              luaL_typename(L, i));
+    return 0;
+}
+
+/* The event is on top of the generation's stack. */
+static bool filter(struct policy *policy, struct buf *out)
+{
+    lua_State *L = policy->generation->L;
+
+    lua_pushcfunction(L, run_filters);
+    lua_insert(L, -2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->committed->filters_ref);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, out); /* [run_filters, filters, event, out] */
+    policy->generation->running = policy;
+    int bad = lua_call_traced(L, 3, 0);
+    policy->generation->running = NULL;
+    if (bad) {
+        struct log_line line = log_begin(LOG_ERROR, "filter_error");
+        log_str(&line, "id", policy->request->id);
+        log_int(&line, "generation", policy->generation->number);
+        log_str(&line, "error", lua_tostring(L, -1));
+        log_end(&line);
+    }
+    lua_settop(L, 0);
+    return !bad;
+}
+
+bool policy_filter_event(struct policy *policy, const struct sse_event *event,
+                         const struct chunk *chunk, struct buf *out)
+{
+    lua_event_push(policy->generation->L, event, chunk);
+    return filter(policy, out);
+}
+
+bool policy_filter_answer(struct policy *policy, struct buf *body)
+{
+    struct chunk chunk;
+    struct buf out = {0};
+
+    if (chunk_read(buf_slice(body), &chunk))
+        return true; /* not an object: nothing that a filter could see */
+    lua_event_push_answer(policy->generation->L, buf_slice(body), &chunk);
+    if (!filter(policy, &out)) {
+        buf_free(&out);
+        return false;
+    }
+    buf_free(body);
+    *body = out;
+    return true;
+}
+
+static void set_count(lua_State *L, const char *name, int64_t count)
+{
+    if (count < 0)
+        return;
+    lua_pushnumber(L, (lua_Number)count);
+    lua_setfield(L, -2, name);
+}
+
+static void push_end(lua_State *L, const struct policy_end *end)
+{
+    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
+    set_count(L, "prompt_tokens", end->usage.prompt);
+    set_count(L, "completion_tokens", end->usage.completion);
+    set_count(L, "total_tokens", end->usage.total);
+    set_count(L, "cached_tokens", end->usage.cached);
+    set_count(L, "reasoning_tokens", end->usage.reasoning);
+    lua_setfield(L, -2, "usage");
+    lua_pushstring(L, end->code);
+    lua_setfield(L, -2, "code");
+    lua_pushnumber(L, (double)end->first_ms / 1000);
+    lua_setfield(L, -2, "first");
+    lua_pushnumber(L, (double)end->total_ms / 1000);
+    lua_setfield(L, -2, "total");
+}
+
+void policy_end(struct policy *policy, const struct policy_end *end)
+{
+    lua_State *L = policy->generation->L;
+
+    if (!policy->committed || policy->committed->ends_ref == LUA_NOREF)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->committed->ends_ref);
+    size_t count = lua_objlen(L, 1);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, 1, (int)i);
+        push_end(L, end);
+        if (lua_call_traced(L, 1, 0)) {
+            struct log_line line = log_begin(LOG_ERROR, "on_end_error");
+            log_str(&line, "id", policy->request->id);
+            log_str(&line, "error", lua_tostring(L, -1));
+            log_end(&line);
+            lua_pop(L, 1);
+        }
+    }
+    lua_settop(L, 0);
+}
+
+void policy_slim(struct policy *policy)
+{
+    lua_State *L = policy->generation->L;
+
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->body_ref);
+    policy->body_ref = LUA_NOREF;
+    body_edits_free(&policy->edits);
+}
+
+void policy_free(struct policy *policy)
+{
+    if (!policy)
+        return;
+    lua_State *L = policy->generation->L;
+
+    if (policy->request_slot)
+        *policy->request_slot = NULL;
+    while (policy->responses)
+        lua_response_close(L, policy->responses);
+    give_coroutine(policy, false);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->request_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->body_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);
+    body_edits_free(&policy->edits);
+    mem_free(policy);
+}

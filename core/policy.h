@@ -1,0 +1,164 @@
+/* policy.h -- the Lua side of a request: generations, and policies that run in them.
+ *
+ * A generation is one loaded version of weir.lua.  A policy is one run of one
+ * of its functions for one request, as a coroutine: it asks its host to send
+ * and to sleep, and is resumed with what came of it.  It knows nothing of
+ * sockets; whoever starts it is its host.
+ *
+ * Host functions are called from inside policy_run and policy_resume_*; the
+ * host resumes later, from the loop.  on_finish comes exactly once, unless the
+ * policy is freed before. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "body.h"
+#include "chunk.h"
+#include "config.h"
+#include "sse.h"
+
+struct limits;
+struct generation;
+struct policy;
+struct client;
+
+/* ---- generations ---- */
+
+/* Loads a weir.lua.  NULL when it has errors; each is then a line in problems.  The
+ * generation borrows limits. */
+struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
+                                   struct buf *problems);
+void generation_free(struct generation *generation); /* no policy may be running in it */
+const struct config *generation_config(const struct generation *generation);
+unsigned generation_number(const struct generation *generation);
+
+/* What weir check prints: providers, models with their targets. */
+void generation_describe(struct generation *generation, struct buf *out);
+
+/* GET /v1/models, as JSON. */
+void generation_models(const struct generation *generation, struct buf *out);
+
+/* ---- a request and its policy ---- */
+
+struct policy_header_source { /* the client's headers, walked when a policy asks for them */
+    void (*each)(const void *source, void (*visit)(void *arg, const char *name, const char *value),
+                 void *arg);
+    const void *source;
+};
+
+struct policy_request { /* borrowed for the policy's life */
+    const char *id;
+    enum endpoint endpoint;
+    struct slice model; /* as the client wrote it, decoded */
+    bool stream;
+    const char *key_name; /* NULL: the gateway has no keys */
+    const struct body *body;
+    struct policy_header_source headers;
+};
+
+struct policy_send {
+    const struct provider *provider;
+    struct slice target;            /* "provider/model"; borrowed during the call, like the rest */
+    struct slice model;             /* the model's name at the provider */
+    struct timeouts timeout;        /* complete */
+    const struct body_edits *edits; /* the policy's, over the client's bytes */
+};
+
+enum policy_result_kind { POLICY_RESPONSE, POLICY_REPLY };
+
+struct policy_result {
+    enum policy_result_kind kind;
+    void *attempt;        /* POLICY_RESPONSE: the one to commit */
+    int status;           /* POLICY_REPLY: ours to say, with headers and body */
+    struct slice headers; /* a block of lines; borrowed during the call */
+    struct slice body;
+    const char *code; /* a word for the log, or NULL */
+};
+
+struct policy_trail_entry {
+    struct slice target;
+    const char *code; /* "ok", or the failure's */
+    int status;
+    int64_t ms; /* how long it took */
+};
+
+struct policy_host {
+    void (*on_send)(void *arg, const struct policy_send *send);
+    void (*on_sleep)(void *arg, double seconds);
+    void (*on_finish)(void *arg, const struct policy_result *result);
+    size_t (*trail)(void *arg, const struct policy_trail_entry **entries); /* borrowed */
+    /* The response head of an attempt, for res.headers. */
+    void (*headers)(void *arg, void *attempt,
+                    void (*visit)(void *visit_arg, struct slice name, struct slice value),
+                    void *visit_arg);
+    void (*on_attempt_dropped)(void *arg, void *attempt); /* a response that is not wanted */
+};
+
+/* Whether any policy serves the model. */
+bool generation_serves(const struct generation *generation, struct slice model);
+
+/* A policy for request->model, which generation_serves; policy_run starts it. */
+struct policy *policy_new(struct generation *generation, const struct policy_request *request,
+                          const struct policy_host *host, void *arg);
+
+void policy_run(struct policy *policy);
+
+struct policy_answer { /* what send came back with */
+    void *attempt;
+    struct slice target;
+    int status;
+    bool stream;
+};
+
+struct policy_fault { /* why send failed, as the core saw it; lua/weir/outcome.lua judges it */
+    const struct provider *provider;
+    struct slice target;
+    enum err fault;    /* ERR_OK: it answered, and status and body say what is wrong */
+    const char *phase; /* "connect", "head", "first", "idle", "total", "body" */
+    int status;        /* 0: none came */
+    struct slice body;
+    const char *message; /* a sentence, or NULL */
+    void *attempt;       /* for its headers; may be NULL */
+    bool was_sent;
+};
+
+struct policy_outcome { /* the judgement, for the trail and the log */
+    char code[32];
+    char message[256];
+    int status;
+    double retry_after; /* seconds; < 0: none said */
+    double cooldown;    /* seconds; 0: none */
+    bool is_key_scope;  /* what cools is the provider's key, not one target */
+    bool alarm;
+};
+
+/* Judges a fault; the failure waits for policy_resume_failure. */
+struct policy_outcome policy_judge(struct policy *policy, const struct policy_fault *fault);
+/* The same without a policy that waits: for an error after the commit point. */
+
+void policy_resume_failure(struct policy *policy);
+void policy_resume_answer(struct policy *policy, const struct policy_answer *answer);
+void policy_resume_sleep(struct policy *policy);
+
+/* ---- after the commit point ---- */
+
+bool policy_has_filters(const struct policy *policy);
+
+/* Runs the filters of the committed response over one event; what comes out is appended to out as
+ * event-stream bytes.  False when one failed: error then holds the sentence, out what had come. */
+MUST_CHECK bool policy_filter_event(struct policy *policy, const struct sse_event *event,
+                                    const struct chunk *chunk, struct buf *out);
+
+/* The same over a plain answer: replaces body's text by what the filters made of it. */
+MUST_CHECK bool policy_filter_answer(struct policy *policy, struct buf *body);
+
+struct policy_end {
+    struct chunk_usage usage;
+    int64_t first_ms, total_ms;
+    const char *code; /* "ok", "cancelled", … */
+};
+void policy_end(struct policy *policy, const struct policy_end *end); /* runs res:on_end */
+
+/* Lets go of what only a running policy needs, once its response is committed. */
+void policy_slim(struct policy *policy);
+
+/* Ends it, in whatever state; Lua objects that are still held say "this request is over". */
+void policy_free(struct policy *policy);

@@ -1,0 +1,32 @@
+/* secret.h -- a credential that C may use and nobody may print.
+ *
+ * Lua and logs see where it is from, never what it is.  The text is wiped when
+ * the secret is freed. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+#include "err.h"
+#include "slice.h"
+
+struct secret;
+
+/* From an environment variable, or from a file (its text without the newline at
+ * the end).  Always gives a secret that the caller owns; one whose source is
+ * missing or empty is not set. */
+struct secret *secret_from_env(const char *name);
+struct secret *secret_from_file(const char *path);
+void secret_free(struct secret *secret);
+
+bool secret_is_set(const struct secret *secret);
+
+/* What a person may see, e.g. weir.env "GROQ_API_KEY"; borrowed from the secret. */
+const char *secret_origin(const struct secret *secret);
+
+/* The name alone: GROQ_API_KEY, or the file's path; borrowed. */
+const char *secret_name(const struct secret *secret);
+
+/* The text, for the line that carries it to a provider; borrowed. */
+struct slice secret_text(const struct secret *secret);
+
+/* Compares in time that depends on given's length alone. */
+bool secret_equals(const struct secret *secret, struct slice given);

@@ -1,0 +1,351 @@
+/* worker.c -- the loop of one worker process, and the surface that it serves. */
+/* SPDX-License-Identifier: MIT */
+#include "worker.h"
+#include "answer.h"
+#include "client.h"
+#include "exchange.h"
+#include "json.h"
+#include "limits.h"
+#include "log.h"
+#include "loop.h"
+#include "mem.h"
+#include "policy.h"
+#include "secret.h"
+#include "upstream.h"
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <strings.h>
+#include <unistd.h>
+
+struct worker {
+    struct exchange_world world;
+    const struct config *config;
+    struct client_server *server;
+    struct event on_term, on_quit, on_pipe;
+    struct event drained; /* looks whether all is done, while draining */
+    int64_t drain_until_us;
+    bool draining;
+};
+
+typedef void route_serve(struct worker *worker, struct client *client, const char *key_name);
+
+static route_serve serve_chat, serve_completions, serve_embeddings, serve_models, serve_health,
+    serve_ready;
+
+/* Paths below /v1 are also served below /openai/v1, where some SDKs ask. */
+static const struct route {
+    const char *path;
+    enum client_method method;
+    bool open; /* without a key */
+    route_serve *serve;
+} routes[] = {
+    {"/v1/chat/completions", CLIENT_POST, false, serve_chat},
+    {"/v1/completions", CLIENT_POST, false, serve_completions},
+    {"/v1/embeddings", CLIENT_POST, false, serve_embeddings},
+    {"/v1/models", CLIENT_GET, false, serve_models},
+    {"/healthz", CLIENT_GET, true, serve_health},
+    {"/readyz", CLIENT_GET, true, serve_ready},
+};
+
+/* ---- what is served ---- */
+
+static bool is_full(struct worker *worker, struct client *client)
+{
+    if (worker->world.count < worker->config->limit_in_flight)
+        return false;
+    answer_error(client, &(struct answer_error){.status = 503,
+                                                .type = "api_error",
+                                                .code = "too_many_requests_in_flight",
+                                                .message = "the gateway is serving as many "
+                                                           "requests as it may; try again",
+                                                .retry_after = 1});
+    return true;
+}
+
+static void serve_endpoint(struct worker *worker, struct client *client, enum endpoint endpoint,
+                           const char *key_name)
+{
+    if (!is_full(worker, client))
+        exchange_start(&worker->world, client, endpoint, key_name);
+}
+
+static void serve_chat(struct worker *worker, struct client *client, const char *key_name)
+{
+    serve_endpoint(worker, client, ENDPOINT_CHAT, key_name);
+}
+
+static void serve_completions(struct worker *worker, struct client *client, const char *key_name)
+{
+    serve_endpoint(worker, client, ENDPOINT_COMPLETIONS, key_name);
+}
+
+static void serve_embeddings(struct worker *worker, struct client *client, const char *key_name)
+{
+    serve_endpoint(worker, client, ENDPOINT_EMBEDDINGS, key_name);
+}
+
+static void serve_models(struct worker *worker, struct client *client, const char *key_name)
+{
+    struct buf json = {0};
+
+    generation_models(worker->world.generation, &json);
+    answer_json(client, 200, buf_slice(&json));
+    buf_free(&json);
+}
+
+static void serve_health(struct worker *worker, struct client *client, const char *key_name)
+{
+    answer_json(client, 200, SLICE("{\"status\":\"ok\"}"));
+}
+
+static void serve_ready(struct worker *worker, struct client *client, const char *key_name)
+{
+    struct buf json = {0};
+
+    buf_add_format(&json, "{\"status\":\"%s\",\"generation\":%u}",
+                   worker->draining ? "draining" : "ok",
+                   generation_number(worker->world.generation));
+    answer_json(client, worker->draining ? 503 : 200, buf_slice(&json));
+    buf_free(&json);
+}
+
+/* ---- who asks, and for what ---- */
+
+/* All keys are compared, so that time tells nothing about them. */
+static const struct secret *key_of(const struct worker *worker, struct client *client)
+{
+    static const struct slice bearer = {"Bearer ", 7};
+    struct slice said = client_header(client, "authorization");
+    const struct secret *found = NULL;
+
+    if (said.len < bearer.len || strncasecmp(said.ptr, bearer.ptr, bearer.len) != 0)
+        return NULL;
+    said.ptr += bearer.len;
+    said.len -= bearer.len;
+    for (size_t i = 0; i < worker->config->key_count; i++)
+        if (secret_equals(worker->config->keys[i], said))
+            found = worker->config->keys[i];
+    return found;
+}
+
+static bool is_let_in(const struct worker *worker, struct client *client, const char **key_name)
+{
+    *key_name = NULL;
+    if (worker->config->key_count == 0)
+        return true;
+    const struct secret *key = key_of(worker, client);
+    if (key) {
+        *key_name = secret_name(key);
+        return true;
+    }
+    bool said = client_header(client, "authorization").len > 0;
+    answer_error(client,
+                 &(struct answer_error){
+                     .status = 401,
+                     .type = "authentication_error",
+                     .code = "invalid_api_key",
+                     .message = said ? "the key in the authorization header is not one of this "
+                                       "gateway's"
+                                     : "this gateway wants a key: send it as authorization: "
+                                       "Bearer KEY"});
+    return false;
+}
+
+static void refuse_path(struct client *client, struct slice path, bool known)
+{
+    struct buf message = {0};
+
+    buf_add_text(&message, known ? "this method is not served at " : "nothing is served at ");
+    buf_add(&message, path);
+    buf_add_char(&message, '\0');
+    answer_error(client, &(struct answer_error){.status = known ? 405 : 404,
+                                                .type = "invalid_request_error",
+                                                .code = known ? "method_not_allowed" : "not_found",
+                                                .message = message.ptr});
+    buf_free(&message);
+}
+
+static void on_request(void *arg, struct client *client)
+{
+    static const struct slice alias = {"/openai", 7};
+    struct worker *worker = arg;
+    struct slice path = client_path(client), asked = path;
+    bool known = false;
+    const char *key_name;
+
+    if (path.len > alias.len + 3 && memcmp(path.ptr, "/openai/v1", alias.len + 3) == 0) {
+        path.ptr += alias.len;
+        path.len -= alias.len;
+    }
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const struct route *route = &routes[i];
+        if (!slice_is(path, route->path))
+            continue;
+        known = true;
+        if (route->method != client_method(client))
+            continue;
+        if (route->open)
+            route->serve(worker, client, NULL);
+        else if (is_let_in(worker, client, &key_name))
+            route->serve(worker, client, key_name);
+        return;
+    }
+    refuse_path(client, asked, known);
+}
+
+/* ---- stopping ---- */
+
+static void stop(struct worker *worker)
+{
+    exchange_cut_all(&worker->world);
+    /* What was cut still has a last word on its way. */
+    struct timeval soon = {1, 0};
+    event_base_loopexit(worker->world.base, client_server_count(worker->server) ? &soon : NULL);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *worker = arg;
+
+    if (worker->world.count == 0 && client_server_count(worker->server) == 0)
+        event_base_loopbreak(worker->world.base);
+    else if (loop_now_us() >= worker->drain_until_us)
+        stop(worker);
+}
+
+static void drain(struct worker *worker)
+{
+    struct timeval often = {0, 20 * 1000};
+
+    worker->draining = true;
+    worker->drain_until_us = loop_now_us() + worker->config->drain_ms * 1000;
+    client_server_drain(worker->server);
+    event_add(&worker->drained, &often);
+}
+
+static void on_term(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *worker = arg;
+
+    if (worker->draining)
+        stop(worker);
+    else
+        drain(worker);
+}
+
+static void on_quit(evutil_socket_t fd, short what, void *arg)
+{
+    stop(arg);
+}
+
+/* ---- the whole ---- */
+
+static bool make_origins(const struct config *config)
+{
+    for (size_t i = 0; i < config->provider_count; i++) {
+        struct provider *provider = &config->providers[i];
+        provider->origin = origin_new(provider->base_url, (const char *const *)provider->headers,
+                                      provider->header_count);
+        if (!provider->origin) {
+            fprintf(stderr, "weir: providers.%s.base_url: libcurl cannot read %s\n", provider->name,
+                    provider->base_url);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void open_log(const struct config *config)
+{
+    int fd = STDERR_FILENO;
+
+    if (config->log_file)
+        fd = open(config->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        fprintf(stderr, "weir: log.file: cannot write %s; logging to standard error\n",
+                config->log_file);
+        fd = STDERR_FILENO;
+    }
+    log_open(fd, config->log_level, config->log_format);
+}
+
+static void on_libevent_log(int severity, const char *message)
+{
+    struct log_line line = log_begin(severity >= EVENT_LOG_ERR ? LOG_ERROR : LOG_DEBUG, "libevent");
+    log_str(&line, "message", message);
+    log_end(&line);
+}
+
+static void add_signals(struct worker *worker)
+{
+    struct event_base *base = worker->world.base;
+
+    event_assign(&worker->on_term, base, SIGTERM, EV_SIGNAL | EV_PERSIST, on_term, worker);
+    event_assign(&worker->on_quit, base, SIGQUIT, EV_SIGNAL | EV_PERSIST, on_quit, worker);
+    event_assign(&worker->drained, base, -1, EV_PERSIST, on_look, worker);
+    event_add(&worker->on_term, NULL);
+    event_add(&worker->on_quit, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* the master's to pass on */
+}
+
+static void serve(struct worker *worker, int listen_fd)
+{
+    const struct config *config = worker->config;
+    struct client_limits limits = {
+        .gate = {.head = config->limit_headers,
+                 .headers = 100,
+                 .uri = 2048,
+                 .body = config->limit_body},
+        .connections = config->limit_connections,
+    };
+
+    worker->server = client_server_new(worker->world.base, &limits, on_request, worker);
+    client_server_listen(worker->server, listen_fd);
+    event_base_dispatch(worker->world.base);
+    client_server_free(worker->server);
+}
+
+static void free_all(struct worker *worker)
+{
+    exchange_cut_all(&worker->world);
+    event_base_loop(worker->world.base, EVLOOP_NONBLOCK); /* exchanges are freed on a turn */
+    event_del(&worker->on_term);
+    event_del(&worker->on_quit);
+    event_del(&worker->drained);
+    upstream_free(worker->world.upstream);
+    for (size_t i = 0; i < worker->config->provider_count; i++)
+        origin_free(worker->config->providers[i].origin);
+    generation_free(worker->world.generation);
+    event_base_free(worker->world.base);
+}
+
+int worker_run(const struct worker_settings *settings)
+{
+    struct worker worker = {0};
+    struct buf problems = {0};
+
+    event_set_log_callback(on_libevent_log);
+    worker.world.limits = settings->limits;
+    worker.world.generation =
+        generation_load(settings->config_path, 1, settings->limits, &problems);
+    if (!worker.world.generation) { /* the master loaded it: it changed since */
+        fprintf(stderr, "%.*s", (int)problems.len, problems.ptr);
+        buf_free(&problems);
+        return 3;
+    }
+    worker.config = generation_config(worker.world.generation);
+    open_log(worker.config);
+    if (!make_origins(worker.config))
+        return 3;
+    TAILQ_INIT(&worker.world.live);
+    worker.world.base = loop_new();
+    worker.world.upstream = upstream_new(worker.world.base);
+    add_signals(&worker);
+    serve(&worker, settings->listen_fd);
+    free_all(&worker);
+    return 0;
+}
