@@ -22,7 +22,7 @@ static inline struct slice slice_of(const char *text)
 static inline bool slice_is(struct slice slice, const char *text)
 {
     size_t len = strlen(text);
-    return slice.len == len && memcmp(slice.ptr, text, len) == 0;
+    return slice.len == len && (len == 0 || memcmp(slice.ptr, text, len) == 0);
 }
 
 static inline bool slice_equal(struct slice a, struct slice b)
