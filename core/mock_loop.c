@@ -41,8 +41,15 @@ bool mock_loop_init(struct mock_loop *loop)
     return loop->epoll >= 0;
 }
 
+static void free_dropped(struct mock_loop *loop)
+{
+    while (loop->drops)
+        mem_free(loop->dropped[--loop->drops]);
+}
+
 void mock_loop_fini(struct mock_loop *loop)
 {
+    free_dropped(loop);
     mem_free(loop->heap);
     mem_free(loop->dropped);
     if (loop->epoll >= 0)
@@ -190,8 +197,7 @@ static void turn(struct mock_loop *loop)
     fire_timers(loop);
     if (loop->on_turn)
         loop->on_turn(loop->turn_arg);
-    while (loop->drops)
-        mem_free(loop->dropped[--loop->drops]);
+    free_dropped(loop);
 }
 
 void mock_loop_start(struct mock_loop *loop)
