@@ -14,6 +14,7 @@
  * everything that must not be there. */
 /* SPDX-License-Identifier: MIT */
 #include "gate.h"
+#include <assert.h>
 #include <strings.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -53,7 +54,8 @@ struct gate_refusal {
 typedef const struct gate_refusal *check_value(struct gate *gate, struct slice value);
 
 static size_t read_head(struct gate *gate, struct slice bytes, struct gate_verdict *verdict);
-static const struct gate_refusal *check_unfinished(const struct gate *gate, size_t end);
+static size_t head_limit(const struct gate *gate);
+static const struct gate_refusal *over_limit(const struct gate *gate);
 static const struct gate_refusal *check_line(struct gate *gate, struct slice line);
 static const struct gate_refusal *check_request(struct gate *gate, struct slice line);
 static const struct gate_refusal *check_version(struct gate *gate, struct slice version);
@@ -164,14 +166,16 @@ static size_t refuse(struct gate *gate, const struct gate_refusal *refusal)
 /* The head's size when all of it is there, else 0. */
 static size_t read_head(struct gate *gate, struct slice bytes, struct gate_verdict *verdict)
 {
-    size_t end = bytes.len < gate->limits->head ? bytes.len : gate->limits->head;
     const struct gate_refusal *refusal = NULL;
 
+    assert(bytes.len >= gate->seen); /* what did not pass is offered again */
     while (!refusal) {
+        size_t limit = head_limit(gate);
+        size_t end = bytes.len < limit ? bytes.len : limit;
         size_t at = gate->seen + find_control(bytes.ptr + gate->seen, end - gate->seen);
         gate->seen = at;
         if (at + 1 >= end && (at == end || bytes.ptr[at] == '\r'))
-            return refuse(gate, check_unfinished(gate, end));
+            return refuse(gate, end == limit ? over_limit(gate) : NULL);
         if (bytes.ptr[at] != '\r')
             return refuse(gate, bytes.ptr[at] == '\n' ? &bare_lf : &control_byte);
         if (bytes.ptr[at + 1] != '\n')
@@ -201,14 +205,18 @@ static size_t read_head(struct gate *gate, struct slice bytes, struct gate_verdi
     return size;
 }
 
-/* A head that has not ended within what there is of it. */
-static const struct gate_refusal *check_unfinished(const struct gate *gate, size_t end)
+/* Where the line that is being read must have ended. */
+static size_t head_limit(const struct gate *gate)
 {
-    bool is_uri = gate->step == STEP_REQUEST && end >= gate->limits->uri + LINE_BESIDES;
+    size_t line = gate->limits->uri + LINE_BESIDES;
+    bool is_line = gate->step == STEP_REQUEST && line < gate->limits->head;
 
-    if (is_uri)
-        return &uri_too_long;
-    return end == gate->limits->head ? &head_too_large : NULL;
+    return is_line ? line : gate->limits->head;
+}
+
+static const struct gate_refusal *over_limit(const struct gate *gate)
+{
+    return gate->step == STEP_REQUEST ? &uri_too_long : &head_too_large;
 }
 
 static const struct gate_refusal *check_line(struct gate *gate, struct slice line)
