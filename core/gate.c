@@ -63,7 +63,7 @@ static const struct gate_refusal *check_method(struct gate *gate, struct slice m
 static const struct gate_refusal *check_target(struct gate *gate, struct slice target);
 static const struct gate_refusal *check_header(struct gate *gate, struct slice line);
 static const struct gate_refusal *check_known(struct gate *gate, struct slice name,
-                                              struct slice value);
+                                              struct slice value, bool has_tab);
 static const struct gate_refusal *check_head(struct gate *gate);
 static size_t read_data(struct gate *gate, struct slice bytes, struct gate_verdict *verdict);
 static size_t read_size(struct gate *gate, struct slice bytes);
@@ -87,6 +87,7 @@ REFUSAL(bad_version, 400, "The request's HTTP version is malformed.");
 REFUSAL(obs_fold, 400, "A header line begins with a space or a tab.");
 REFUSAL(space_before_colon, 400, "There is a space between a header's name and its colon.");
 REFUSAL(bad_header, 400, "A header line does not begin with a name and a colon.");
+REFUSAL(tab_before_value, 400, "A tab stands before the value of a header that is read here.");
 REFUSAL(no_host, 400, "The request has no Host header.");
 REFUSAL(bad_host, 400, "The Host header is not a host and a port.");
 REFUSAL(duplicate_header, 400, "A header that may come only once comes twice.");
@@ -326,12 +327,13 @@ static const struct gate_refusal *check_method(struct gate *gate, struct slice m
     return method.len && token_len(method) == method.len ? &unknown_method : &bad_method;
 }
 
-/* Origin-form only: to a proxy's absolute-form or an asterisk nothing here answers. */
+/* Origin-form only: to a proxy's absolute-form or an asterisk nothing here answers.
+ * What begins with "//" is a path to the grammar and an authority to evhttp. */
 static const struct gate_refusal *check_target(struct gate *gate, struct slice target)
 {
     if (target.len > gate->limits->uri)
         return &uri_too_long;
-    if (target.len == 0 || target.ptr[0] != '/')
+    if (target.len == 0 || target.ptr[0] != '/' || (target.len > 1 && target.ptr[1] == '/'))
         return &bad_target;
     for (size_t i = 0; i < target.len; i++)
         if (target.ptr[i] <= ' ' || target.ptr[i] >= 0x7f)
@@ -341,26 +343,34 @@ static const struct gate_refusal *check_target(struct gate *gate, struct slice t
 
 /* ---- header lines ---- */
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* RFC 9112, 5: field-name ":" OWS field-value OWS.  That the value has no
  * control bytes is known. */
 static const struct gate_refusal *check_header(struct gate *gate, struct slice line)
 {
-    if (line.ptr[0] == ' ' || line.ptr[0] == '\t')
+    bool has_tab = false;
+
+    if (is_blank(line.ptr[0]))
         return &obs_fold;
     struct slice name = {line.ptr, token_len(line)};
-    if (name.len < line.len && (line.ptr[name.len] == ' ' || line.ptr[name.len] == '\t'))
+    if (name.len < line.len && is_blank(line.ptr[name.len]))
         return &space_before_colon;
     if (name.len == 0 || name.len == line.len || line.ptr[name.len] != ':')
         return &bad_header;
 
     struct slice value = {line.ptr + name.len + 1, line.len - name.len - 1};
-    while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) {
+    while (value.len && is_blank(*value.ptr)) {
+        has_tab |= *value.ptr == '\t';
         value.ptr++;
         value.len--;
     }
-    while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
+    while (value.len && is_blank(value.ptr[value.len - 1]))
         value.len--;
-    return check_known(gate, name, value);
+    return check_known(gate, name, value, has_tab);
 }
 
 static bool is_word(struct slice text, const char *word, size_t len)
@@ -431,9 +441,10 @@ static const struct gate_refusal *check_expect(struct gate *gate, struct slice v
     return is_word(value, "100-continue", 12) ? NULL : &bad_expect;
 }
 
-/* Headers that frame the message or that two readers could take differently. */
+/* Headers that frame the message or that two readers could take differently.  A
+ * tab before their value is white space to the grammar and a part of it to evhttp. */
 static const struct gate_refusal *check_known(struct gate *gate, struct slice name,
-                                              struct slice value)
+                                              struct slice value, bool has_tab)
 {
     static const struct {
         struct slice name;
@@ -453,6 +464,8 @@ static const struct gate_refusal *check_known(struct gate *gate, struct slice na
             continue;
         if (gate->facts & known[i].fact)
             return &duplicate_header;
+        if (has_tab)
+            return &tab_before_value;
         gate->facts |= known[i].fact;
         return known[i].check ? known[i].check(gate, value) : NULL;
     }
