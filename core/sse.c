@@ -69,7 +69,8 @@ static void add_field(struct block *block, struct slice name, struct slice value
 static void add_data(struct block *block, struct slice value);
 static bool set_retry(struct sse_event *event, struct slice value);
 static struct lines lines_of(struct slice bytes);
-static size_t find_line_end(struct lines *lines, size_t at);
+static inline size_t find_line_end(struct lines *lines, size_t at);
+static size_t search_line_end(struct lines *lines, size_t at);
 static size_t find_cr(struct lines *lines, size_t at);
 static size_t find_byte(struct slice bytes, size_t at, char c);
 static size_t skip_ending(struct slice bytes, size_t at);
@@ -358,10 +359,13 @@ static struct lines lines_of(struct slice bytes)
 }
 
 /* Offset of the first CR or LF from at on, or the end.  at only ever grows. */
-static size_t find_line_end(struct lines *lines, size_t at)
+static inline size_t find_line_end(struct lines *lines, size_t at)
 {
-    if (lines->bytes.ptr[at] == '\n')
-        return at;
+    return lines->bytes.ptr[at] == '\n' ? at : search_line_end(lines, at);
+}
+
+static size_t search_line_end(struct lines *lines, size_t at)
+{
     if (lines->lf < at)
         lines->lf = find_byte(lines->bytes, at, '\n');
     return lines->lf <= lines->cr ? lines->lf : find_cr(lines, at);
