@@ -81,7 +81,7 @@ describe("the clock", function()
       end
     end
     local events = openai.events(text)
-    assert.equal("timeout", http.decode(events[#events]).error.code)
+    assert.equal("stream_timeout", http.decode(events[#events]).error.code)
   end)
 
   it("idle is reset by content", function()

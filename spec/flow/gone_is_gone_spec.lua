@@ -111,7 +111,7 @@ describe("a client that", function()
         return req:send("first/m")
       end,]] }
     local client = gateway:chat()
-    gateway:wait_log("event=asleep")
+    gateway:wait_log("says=asleep")
     client:close()
     gateway:wait_log("event=request", "status=499")
     assert.is_false(first:is_asked())

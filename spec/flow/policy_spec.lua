@@ -102,7 +102,7 @@ describe("a policy", function()
       asleep = function(req) weir.log.info("asleep", {}) weir.sleep(60) end,
       short = function(req) weir.sleep(0.01) return req:reply(200, "awake") end,]] }
     local sleeper = gateway:chat { model = "asleep" }
-    gateway:wait_log("event=asleep")
+    gateway:wait_log("says=asleep")
     assert.equal(200, gateway:chat { model = "short" }:read_response().status)
     sleeper:close()
   end)
@@ -194,7 +194,7 @@ describe("a policy", function()
     local client = gateway:chat { stream = true }
     first:stream(openai.content("a"), openai.finish, openai.usage, openai.done):finish_stream()
     client:read_response()
-    gateway:wait_log("event=ended", "prompt=9")
+    gateway:wait_log("says=ended", "prompt=9")
   end)
 
   it("that fails costs its request a 500, and nobody else anything", function()
@@ -213,7 +213,8 @@ describe("a policy", function()
 
   it("that returns nothing is an error, not a hang", function()
     local response = with("function(req) end"):chat():read_response()
-    assert.equal(500, response.status)
+    assert.equal(503, response.status)
+    assert.is_truthy(response.headers["retry-after"])
     assert.equal("table", type(response.json.error))
   end)
 
@@ -248,13 +249,15 @@ describe("a policy", function()
     assert.equal("", gateway:chat():read_response().json.seen)
   end)
 
-  it("cannot hide CR and LF in what it sends", function()
+  it("cannot split a message with CR and LF in a target", function()
     local gateway = with [[function(req)
-      return req:send("first/m\r\nX-Evil: 1")
+      return req:send("first/m\r\nX-Evil: 1\r\n\r\nHTTP/1.1 200 OK")
     end]]
-    local response = gateway:chat():read_response()
-    assert.equal(500, response.status)
-    assert.is_false(first:is_asked())
+    local client = gateway:chat()
+    local _, request = first:answer(200, openai.answer())
+    assert.is_nil(request.headers["x-evil"])
+    assert.is_truthy(request.json.model:find("X-Evil", 1, true))
+    assert.is_nil(client:read_response().headers["x-evil"])
   end)
 
   it("keeps a request after it is over from doing harm", function()

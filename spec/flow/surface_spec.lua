@@ -276,7 +276,7 @@ describe("the surface", function()
         { Authorization = "wk-one" },
       } do
         local response = gateway:chat { headers = headers }:read_response()
-        assert_failure(response, 401, "invalid_request_error")
+        assert_failure(response, 401, "authentication_error")
         assert.equal("invalid_api_key", response.json.error.code)
         response = gateway:request { path = "/v1/models", headers = headers }:read_response()
         assert.equal(401, response.status)

@@ -190,6 +190,7 @@ end
 
 --- Whether bytes, or a connection, are there to be taken.
 function Socket:is_readable()
+  if not self.fd then return false end
   return #self.buffer > 0 or libc.wait(self.fd, libc.POLLIN, 0)
 end
 

@@ -17,11 +17,13 @@ function upstream.new()
     port = listener.port,
     url = ("http://127.0.0.1:%d/v1"):format(listener.port),
     connections = {},
+    waiting = {}, -- accepted while looking whether anybody asks
   }, Upstream)
 end
 
 --- The next connection; an error at the deadline.
 function Upstream:accept()
+  if #self.waiting > 0 then return table.remove(self.waiting, 1) end
   local connection = http.provider(self.listener:accept())
   self.connections[#self.connections + 1] = connection
   return connection
@@ -51,9 +53,14 @@ function Upstream:stream(...)
   return connection, request
 end
 
---- Whether somebody wants a connection, or has sent another request on one it has.
+--- Whether another request was sent, on a new connection or on one it has.  A connection that
+--- was made and closed without a byte asks for nothing.
 function Upstream:is_asked()
-  if self.listener:is_readable() then return true end
+  while self.listener:is_readable() do
+    local connection = self:accept()
+    connection.buffer = connection:try_receive() or ""
+    if connection.buffer ~= "" then self.waiting[#self.waiting + 1] = connection end
+  end
   for _, connection in ipairs(self.connections) do
     if connection.fd and connection:is_readable() and not connection:is_closed() then
       return true
