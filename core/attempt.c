@@ -326,7 +326,9 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
         return;
     }
     *is_chunk = true;
-    if (slice_is(event->name, "error") || chunk->kind == CHUNK_ERROR) {
+    bool is_error = slice_is(event->name, "error") || chunk->kind == CHUNK_ERROR ||
+                    (chunk->kind == CHUNK_FINISH && slice_is(chunk->finish, "error"));
+    if (is_error) {
         buf_clear(&attempt->error);
         buf_add(&attempt->error, event->data);
         return;

@@ -259,7 +259,23 @@ static bool wants_close(const struct client *client)
 
 static void add_status(struct buf *head, int status)
 {
+    if (status == 200) { /* nearly always */
+        buf_add(head, SLICE("HTTP/1.1 200 OK\r\n"));
+        return;
+    }
     buf_add_format(head, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
+}
+
+/* A number in the given base at the end of room; gives where it begins. */
+static struct slice number_text(char room[static 24], size_t number, unsigned base)
+{
+    char *at = room + 24;
+
+    do {
+        *--at = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number);
+    return (struct slice){at, (size_t)(room + 24 - at)};
 }
 
 /* ---- whole replies ---- */
@@ -275,10 +291,11 @@ static void finish_reply(struct client *client)
 void client_reply(struct client *client, int status, struct slice headers, struct slice body)
 {
     struct buf head = {0};
+    char room[24];
 
     add_status(&head, status);
     buf_add(&head, headers);
-    buf_add_format(&head, "content-length: %zu\r\n", body.len);
+    client_head_add(&head, "content-length", number_text(room, body.len, 10));
     if (wants_close(client))
         close_after(client, &head);
     buf_add_text(&head, "\r\n");
@@ -307,15 +324,15 @@ void client_stream_start(struct client *client, int status, struct slice headers
 
 void client_stream_send(struct client *client, struct slice bytes)
 {
-    char size[20];
-    struct iovec pieces[4];
+    char room[24];
+    struct iovec pieces[5];
     int count = 0;
 
     if (client->head.len)
         pieces[count++] = piece(buf_slice(&client->head));
     if (client->chunked) {
-        int len = snprintf(size, sizeof size, "%zx\r\n", bytes.len);
-        pieces[count++] = piece((struct slice){size, (size_t)len});
+        pieces[count++] = piece(number_text(room, bytes.len, 16));
+        pieces[count++] = piece(SLICE("\r\n"));
     }
     pieces[count++] = piece(bytes);
     if (client->chunked)
@@ -865,8 +882,19 @@ void client_take_body(struct client *client, struct buf *body)
     struct evbuffer *input = evhttp_request_get_input_buffer(client->req);
     size_t len = evbuffer_get_length(input);
 
-    evbuffer_remove(input, buf_reserve(body, len), len);
-    body->len += len;
+    struct evbuffer_iovec pieces[16];
+
+    buf_reserve(body, len);
+    while (len) {
+        int count = evbuffer_peek(input, -1, NULL, pieces, 16);
+        size_t taken = 0;
+        for (int i = 0; i < count && i < 16; i++) {
+            buf_add(body, (struct slice){pieces[i].iov_base, pieces[i].iov_len});
+            taken += pieces[i].iov_len;
+        }
+        evbuffer_drain(input, taken);
+        len -= taken;
+    }
 }
 
 void client_own(struct client *client, const struct client_owner *owner, void *arg)

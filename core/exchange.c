@@ -59,7 +59,6 @@ struct exchange {
     struct policy_request request;
     struct trail_item *trail;
     size_t trail_count;
-    struct buf out;     /* a batch of events on its way to the client */
     struct event timer; /* sleeping; and freeing on the next turn */
     int64_t started_us, first_us;
     enum exchange_state state;
@@ -91,7 +90,6 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     body_fini(&x->body);
     buf_free(&x->bytes);
     buf_free(&x->model);
-    buf_free(&x->out);
     for (size_t i = 0; i < x->trail_count; i++)
         mem_free(x->trail[i].target);
     mem_free(x->trail);
@@ -364,17 +362,22 @@ static void on_sleep(void *arg, double seconds)
 
 /* ---- the policy is done: commit ---- */
 
+static void add_number(struct buf *headers, const char *name, unsigned number)
+{
+    char text[12];
+
+    snprintf(text, sizeof text, "%u", number);
+    client_head_add(headers, name, slice_of(text));
+}
+
 static void add_headers(const struct exchange *x, struct buf *headers)
 {
-    char number[24];
 
     client_head_add(headers, "x-request-id", slice_of(x->request.id));
     if (x->committed)
         client_head_add(headers, "x-weir-target", attempt_target(x->attempt));
-    snprintf(number, sizeof number, "%zu", x->trail_count);
-    client_head_add(headers, "x-weir-attempts", slice_of(number));
-    snprintf(number, sizeof number, "%u", generation_number(x->generation));
-    client_head_add(headers, "x-weir-generation", slice_of(number));
+    add_number(headers, "x-weir-attempts", (unsigned)x->trail_count);
+    add_number(headers, "x-weir-generation", generation_number(x->generation));
 }
 
 static void say_filter_failed(struct exchange *x)
@@ -467,32 +470,32 @@ static void on_event(void *arg, const struct sse_event *event, const struct chun
 {
     struct exchange *x = arg;
     bool open = generation_config(x->generation)->on_error_open;
-    size_t before = x->out.len;
+    size_t before = x->world->out.len;
 
     if (x->failed)
         return;
     if (!policy_has_filters(x->policy)) {
         if (!is_hidden(x, chunk))
-            buf_add(&x->out, event->raw);
-    } else if (!policy_filter_event(x->policy, event, chunk, &x->out)) {
-        x->out.len = before;
+            buf_add(&x->world->out, event->raw);
+    } else if (!policy_filter_event(x->policy, event, chunk, &x->world->out)) {
+        x->world->out.len = before;
         if (open)
-            buf_add(&x->out, event->raw);
+            buf_add(&x->world->out, event->raw);
         else
             x->failed = true;
     } else if (is_hidden(x, chunk)) {
-        x->out.len = before; /* the filters saw it; the client did not ask for it */
+        x->world->out.len = before; /* the filters saw it; the client did not ask for it */
     }
-    if (event->is_unended && x->out.len > before)
-        buf_add_text(&x->out, "\n\n");
+    if (event->is_unended && x->world->out.len > before)
+        buf_add_text(&x->world->out, "\n\n");
 }
 
 static void flush(struct exchange *x)
 {
-    if (x->out.len == 0)
+    if (x->world->out.len == 0)
         return;
-    client_stream_send(x->client, buf_slice(&x->out));
-    buf_free(&x->out);
+    client_stream_send(x->client, buf_slice(&x->world->out));
+    buf_clear(&x->world->out);
 }
 
 /* The client learns that the stream is not whole: one error event, no [DONE], a cut. */
@@ -501,9 +504,9 @@ static void break_stream(struct exchange *x, const char *code, const char *messa
     struct answer_error error = {.type = "api_error", .code = code, .message = message};
     struct client *client = x->client;
 
-    buf_add_text(&x->out, "data: ");
-    answer_error_json(&error, &x->out);
-    buf_add_text(&x->out, "\n\n");
+    buf_add_text(&x->world->out, "data: ");
+    answer_error_json(&error, &x->world->out);
+    buf_add_text(&x->world->out, "\n\n");
     flush(x);
     finish(x, 200, code);
     client_stream_abort(client);

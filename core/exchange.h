@@ -4,6 +4,7 @@
  * that knows all three. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
+#include "buf.h"
 #include "config.h"
 #include <sys/queue.h>
 
@@ -23,6 +24,7 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct limits *limits;
     struct exchange_list live;
     size_t count;
+    struct buf out; /* a batch of events on its way to a client; empty between batches */
 };
 
 /* Takes the client's request from here on.  key_name: whose it is, or NULL. */

@@ -25,14 +25,17 @@
 #include <unistd.h>
 
 enum {
-    SHARD_SIZE = 64,         /* transfers a multi handle carries; measured: docs/speed.md */
-    SHARD_KEPT = 256,        /* idle connections one shard keeps */
-    UNREAD_MAX = 64 * 1024,  /* bytes held before anybody reads */
-    HEAD_MAX = 64 * 1024,    /* bytes of a response head */
-    INFORMATIONAL_MAX = 8,   /* 1xx responses before the real one */
-    POOL_MAX = 256,          /* idle easy handles; each is a few KiB */
-    LINGER_US = 1000 * 1000, /* for an answer that nobody needs */
-    MAX_AGE_S = 50,          /* kept connections older than this are not used again */
+    SHARD_SIZE = 64,           /* transfers a multi handle carries; measured: docs/speed.md */
+    SHARD_KEPT = 256,          /* idle connections one shard keeps */
+    UNREAD_MAX = 64 * 1024,    /* bytes held before anybody reads */
+    HEAD_MAX = 64 * 1024,      /* bytes of a response head */
+    INFORMATIONAL_MAX = 8,     /* 1xx responses before the real one */
+    POOL_MAX = 256,            /* idle easy handles; each is a few KiB */
+    LINGER_US = 1000 * 1000,   /* for an answer that nobody needs */
+    EXPECT_FROM = 1024 * 1024, /* libcurl's threshold for Expect: 100-continue */
+    UPLOAD_FROM = 64 * 1024,   /* above this libcurl sends through a buffer of its own */
+    UPLOAD_MAX = 512 * 1024,   /* bytes of that buffer */
+    MAX_AGE_S = 50,            /* kept connections older than this are not used again */
 };
 
 struct shard {
@@ -614,16 +617,25 @@ static void on_deliver(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the life of a transfer ---- */
 
+/* This request's own headers, in front of the origin's.  An empty Expect keeps
+ * libcurl from waiting for a 100 before a large body. */
 static struct curl_slist *headers_of(struct transfer *transfer,
                                      const struct upstream_request *request)
 {
-    struct curl_slist *nodes = mem_new(request->header_count * sizeof *nodes);
+    bool is_large = transfer->body.len >= EXPECT_FROM;
+    size_t count = request->header_count + is_large;
 
-    for (size_t i = 0; i < request->header_count; i++) {
+    if (!count)
+        return request->origin->headers;
+    struct curl_slist *nodes = mem_new(count * sizeof *nodes);
+    for (size_t i = 0; i < count; i++) {
         struct buf line = {0};
-        buf_add_format(&line, "%s: %s", request->headers[i].name, request->headers[i].value);
+        if (i < request->header_count)
+            buf_add_format(&line, "%s: %s", request->headers[i].name, request->headers[i].value);
+        else
+            buf_add_text(&line, "Expect:");
         nodes[i].data = mem_dup(buf_slice(&line));
-        nodes[i].next = i + 1 < request->header_count ? &nodes[i + 1] : request->origin->headers;
+        nodes[i].next = i + 1 < count ? &nodes[i + 1] : request->origin->headers;
         buf_free(&line);
     }
     transfer->own_headers = nodes;
@@ -640,6 +652,21 @@ static void headers_free(struct curl_slist *nodes, const struct transfer *transf
             break;
     }
     mem_free(nodes);
+}
+
+/* One write for the whole of a large body, where libcurl's default takes two and more. */
+static void set_upload_buffer(CURL *easy, size_t len)
+{
+    if (len > UPLOAD_FROM)
+        curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE,
+                         (long)(len < UPLOAD_MAX ? len : UPLOAD_MAX));
+}
+
+/* Setting the size makes libcurl give the buffer back. */
+static void drop_upload_buffer(CURL *easy, size_t len)
+{
+    if (len > UPLOAD_FROM)
+        curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_FROM);
 }
 
 struct transfer *upstream_start(struct upstream *upstream, const struct upstream_request *request,
@@ -661,11 +688,11 @@ struct transfer *upstream_start(struct upstream *upstream, const struct upstream
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_CURLU, origin_url(request->origin, request->path));
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                     request->header_count ? headers_of(transfer, request)
-                                           : request->origin->headers);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers_of(transfer, request));
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->body.ptr);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->body.len);
+
+    set_upload_buffer(easy, transfer->body.len);
 
     transfer->shard = shard_with_room(upstream);
     transfer->shard->count++;
@@ -680,6 +707,7 @@ static void transfer_free(struct transfer *transfer)
     struct upstream *upstream = transfer->upstream;
 
     leave_shard(transfer);
+    drop_upload_buffer(transfer->easy, transfer->body.len);
     easy_give(upstream, transfer->easy);
     if (transfer->dirty)
         TAILQ_REMOVE(&upstream->told, transfer, tell);
@@ -787,8 +815,10 @@ void upstream_slim(struct transfer *transfer)
 
     buf_free(&transfer->head);
     curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-    if (sent >= (curl_off_t)transfer->body.len)
+    if (sent >= (curl_off_t)transfer->body.len) {
+        drop_upload_buffer(transfer->easy, transfer->body.len);
         buf_free(&transfer->body);
+    }
 }
 
 bool upstream_was_sent(const struct transfer *transfer)

@@ -15,6 +15,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <strings.h>
@@ -258,6 +259,14 @@ static bool make_origins(const struct config *config)
     return true;
 }
 
+/* Bodies of 100 KB come and go all the time: giving their pages back to the
+ * system each time costs more than the copying. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+}
+
 static void open_log(const struct config *config)
 {
     int fd = STDERR_FILENO;
@@ -319,6 +328,7 @@ static void free_all(struct worker *worker)
     upstream_free(worker->world.upstream);
     for (size_t i = 0; i < worker->config->provider_count; i++)
         origin_free(worker->config->providers[i].origin);
+    buf_free(&worker->world.out);
     generation_free(worker->world.generation);
     event_base_free(worker->world.base);
 }
@@ -329,6 +339,7 @@ int worker_run(const struct worker_settings *settings)
     struct buf problems = {0};
 
     event_set_log_callback(on_libevent_log);
+    keep_memory();
     worker.world.limits = settings->limits;
     worker.world.generation =
         generation_load(settings->config_path, 1, settings->limits, &problems);
