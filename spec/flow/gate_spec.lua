@@ -211,7 +211,7 @@ describe("the gate", function()
       if cut % 2 == 0 then client:reset() else client:close() end
     end
     assert_alive()
-    assert.is_true(process.descriptors(gateway:workers()[1]) <= before + 2)
+    process.wait_descriptors(gateway:workers()[1], before)
     assert.is_false(first:is_asked())
   end)
 

@@ -42,6 +42,9 @@ describe("failure, the request's own fault", function()
       assert.equal(400, failure.reply(err, {}).status)
     end
     assert.equal(404, failure.reply({ code = "no_model" }, {}).status)
+    for _, status in ipairs { 400, 402, 404, 413, 499 } do
+      assert.equal(status, failure.reply({ code = "no_model", status = status }, {}).status)
+    end
   end)
 
   it("passes it on when every target says so", function()
@@ -127,6 +130,20 @@ describe("failure, every target", function()
     end)
   end
 
+  it("never shows 401, 402 or 403, which are about our own account", function()
+    for status, code in pairs { [401] = "credential", [403] = "credential", [402] = "credit" } do
+      local reply = after(attempt("a/x", code, status))
+      assert.same({ 502, "provider_" .. code, "server_error" },
+        { reply.status, reply.body.error.code, reply.body.error.type })
+    end
+  end)
+
+  it("does not show a provider's status as its own", function()
+    for _, code in ipairs { "refused", "reset", "dns", "tls", "truncated", "bad_response" } do
+      assert.equal(502, after(attempt("a/x", code, 418)).status)
+    end
+  end)
+
   it("says what happened to each, without the providers' own texts", function()
     local reply = after(attempt("groq/llama", "rate_limited", 429), attempt("b/c", "timeout"))
     assert.equal("all 2 targets failed: groq/llama: rate_limited (429), b/c: timeout",
@@ -154,7 +171,9 @@ describe("failure, nothing tried", function()
       retry_after = 70.5 }, {})
     assert.equal(429, limited.status)
     assert.same({ ["retry-after"] = "71", ["x-should-retry"] = "false" }, limited.headers)
+    assert.equal("all targets are cooling down after rate limits", limited.body.error.message)
     local cooling = failure.reply({ code = "exhausted", reason = "credit", retry_after = 9 }, {})
+    assert.equal("all targets are cooling down", cooling.body.error.message)
     assert.equal(503, cooling.status)
     assert.same({ ["retry-after"] = "9" }, cooling.headers)
     assert.equal("overloaded", cooling.body.error.code)
@@ -180,10 +199,16 @@ describe("failure, a policy's own", function()
       assert.equal(502, failure.reply({ code = "odd", status = status or nil }, {}).status)
     end
     assert.equal(502, failure.reply({}, {}).status)
+    assert.equal(400, failure.reply({ code = "odd", status = 400 }, {}).status)
+    assert.equal(599, failure.reply({ code = "odd", status = 599 }, {}).status)
+    assert.equal("server_error",
+      failure.reply({ code = "odd", status = 500 }, {}).body.error.type)
   end)
 
   it("is a 500 for an exception, a text, and nothing at all", function()
-    assert.equal(500, failure.reply({ code = "policy_error", message = "oh" }, {}).status)
+    local raised = failure.reply({ code = "policy_error", message = "oh" }, {})
+    assert.same({ 500, "oh" }, { raised.status, raised.body.error.message })
+    assert.equal("slow", failure.reply({ code = "timeout", message = "slow" }, {}).body.error.message)
     local text = failure.reply("no way", {})
     assert.same({ 500, "no way", "policy_error" },
       { text.status, text.body.error.message, text.body.error.code })

@@ -121,7 +121,8 @@ describe("outcome, by fault", function()
       assert.is_true(read { fault = case[1], phase = case[2] }.ambiguous)
     end
     local clear = { { "refused", "connect" }, { "dns", "connect" }, { "tls", "connect" },
-      { "timeout", "connect" }, { "reset", "connect" } }
+      { "timeout", "connect" }, { "reset", "connect" }, { "dns", "head" }, { "tls", "head" },
+      { "refused", "head" } }
     for _, case in ipairs(clear) do
       assert.is_nil(read { fault = case[1], phase = case[2] }.ambiguous)
     end
@@ -199,6 +200,8 @@ describe("outcome, words that say more than the status", function()
     { 400, { message = "foo/bar is not a valid model ID" }, "no_model", false },
     { 400, { message = "The model `x` does not exist" }, "no_model", false },
     { 400, { message = "Model x is not available for this key" }, "no_model", false },
+    { 422, { message = "prompt is too long" }, "context_length", false },
+    { 400, { message = "this model is available" }, "client_error", true },
     { 403, { message = "Project does not have access to the model x" }, "no_model", false },
     { 400, { code = "model_decommissioned" }, "no_model", false },
     { 400, { code = "content_policy_violation" }, "content_policy", true },

@@ -171,6 +171,15 @@ function process.descriptors(pid)
   return count
 end
 
+--- Waits until a process has no more than that many descriptors open.
+function process.wait_descriptors(pid, most)
+  local deadline = libc.deadline()
+  while process.descriptors(pid) > most do
+    if libc.now() > deadline then error("descriptors stay open", 2) end
+    C.poll(nil, 0, 10) -- nothing tells when another process closes one
+  end
+end
+
 --- Resident memory in bytes: of now ("VmRSS") or the most so far ("VmHWM").
 function process.memory(pid, field)
   local text = read_file(("/proc/%d/status"):format(pid))
