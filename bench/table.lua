@@ -2,7 +2,7 @@
 --
 --     luajit bench/table.lua RESULTS PROXY...
 --
--- RESULTS holds lines "case proxy value".
+-- RESULTS holds lines "round case proxy value".
 
 -- What each case says; the floor is what a release must hold, the goal what we
 -- are after.  against: "nginx" (ratio to it), "alone" (ratio to the same proxy
@@ -42,74 +42,85 @@ local function median(values)
 end
 
 ---@param path string
----@return table<string, table<string, number>> by case and proxy
-local function read_medians(path)
-  local all = {}
+---@return table<string, number>[] by round, then by "case proxy"
+local function read_rounds(path)
+  local rounds = {}
   for line in io.lines(path) do
-    local case, proxy, value = line:match("^(%S+) (%S+) (%S+)$")
-    value = tonumber(value)
+    local round, what, value = line:match("^(%d+) (%S+ %S+) (%S+)$")
+    value, round = tonumber(value), tonumber(round)
     if value and value == value then
-      all[case] = all[case] or {}
-      all[case][proxy] = all[case][proxy] or {}
-      table.insert(all[case][proxy], value)
+      rounds[round] = rounds[round] or {}
+      rounds[round][what] = value
     end
   end
-  for _, proxies in pairs(all) do
-    for proxy, values in pairs(proxies) do
-      proxies[proxy] = median(values)
-    end
-  end
-  return all
+  return rounds
 end
 
-local function value_of(medians, row, proxy)
-  local value = medians[row.case] and medians[row.case][proxy]
-  local less = row.less and medians[row.case] and medians[row.case][row.less] or 0
+local function value_of(round, row, proxy)
+  local value = round[row.case .. " " .. proxy]
+  local less = row.less and round[row.case .. " " .. row.less] or 0
   return value and (value - less) * (row.scale or 1)
 end
 
---- What the floor is compared with.
-local function measure_of(medians, row, proxy)
-  local value = value_of(medians, row, proxy)
+--- What the floor is compared with: a ratio, or the value itself.
+local function measure_of(round, row, proxy)
+  local value = value_of(round, row, proxy)
   if not value or not row.against then
     return value
   end
   local other = row.against == "nginx" and "nginx" or proxy
-  local base = value_of(medians, { case = row.to or row.case, less = row.less }, other)
+  local base = value_of(round, { case = row.to or row.case, less = row.less }, other)
   return base and value / base
 end
 
-local function cell(medians, row, proxy)
-  local value = value_of(medians, row, proxy)
+--- The median over the rounds that have it; nil if none has.
+local function over(rounds, pick, row, proxy)
+  local values = {}
+  for _, round in pairs(rounds) do
+    values[#values + 1] = pick(round, row, proxy)
+  end
+  return values[1] and median(values)
+end
+
+local function cell(rounds, row, proxy)
+  local value = over(rounds, value_of, row, proxy)
   if not value then
     return "–"
   end
-  local measure = row.against and measure_of(medians, row, proxy)
+  local measure = row.against and over(rounds, measure_of, row, proxy)
   return measure and ("%.1f (%.2f×)"):format(value, measure) or ("%.1f"):format(value)
 end
 
-local function verdict(medians, row)
-  local measure = measure_of(medians, row, "weir")
+local function verdict(rounds, row)
+  local measure = over(rounds, measure_of, row, "weir")
   if not measure then
     return "–"
   end
   return measure <= row.goal and "goal" or measure <= row.floor and "floor" or "MISSED"
 end
 
+local function was_run(rounds, row, proxies)
+  for _, proxy in ipairs(proxies) do
+    if over(rounds, value_of, row, proxy) then
+      return true
+    end
+  end
+end
+
 local function main(path, ...)
-  local proxies, medians = { ... }, read_medians(path)
+  local proxies, rounds = { ... }, read_rounds(path)
   print("| | " .. table.concat(proxies, " | ") .. " | floor | goal | weir |")
   print("|---" .. ("|---:"):rep(#proxies + 2) .. "|---|")
   for _, row in ipairs(ROWS) do
-    if medians[row.case] then
+    if was_run(rounds, row, proxies) then
       local cells = { row.title }
       for _, proxy in ipairs(proxies) do
-        table.insert(cells, cell(medians, row, proxy))
+        table.insert(cells, cell(rounds, row, proxy))
       end
       local unit = row.against and "×" or ""
       table.insert(cells, row.floor .. unit)
       table.insert(cells, row.goal .. unit)
-      table.insert(cells, verdict(medians, row))
+      table.insert(cells, verdict(rounds, row))
       print("| " .. table.concat(cells, " | ") .. " |")
     end
   end
