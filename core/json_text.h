@@ -1,0 +1,82 @@
+/* json_text.h -- what lies inside JSON strings, for json.c and json_string.c:
+ * which bytes are special, how long a UTF-8 sequence is, what \uXXXX says.
+ *
+ * Inline, because most bytes of a request are prose inside strings. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "slice.h"
+#if defined(__SSE2__) && !defined(JSON_SCALAR)
+#include <emmintrin.h>
+#endif
+
+/* The next byte that a string cannot simply hold: a quote, a backslash, a
+ * control byte, or the start of a UTF-8 sequence. */
+static inline const char *json_find_special(const char *ptr, const char *end)
+{
+#if defined(__SSE2__) && !defined(JSON_SCALAR)
+    const __m128i space = _mm_set1_epi8(' ');
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+
+    for (; end - ptr >= 16; ptr += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)ptr);
+        /* as signed bytes, control bytes and those from 0x80 on are both below a space */
+        __m128i found = _mm_cmplt_epi8(block, space);
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(block, quote));
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(block, backslash));
+        int mask = _mm_movemask_epi8(found);
+        if (mask)
+            return ptr + __builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (ptr < end && (signed char)*ptr >= ' ' && *ptr != '"' && *ptr != '\\')
+        ptr++;
+    return ptr;
+}
+
+/* Bytes of the UTF-8 sequence at ptr (Unicode 15, table 3-7), 0 if it is none. */
+static inline size_t json_utf8_len(const char *ptr, const char *end)
+{
+    const unsigned char *byte = (const unsigned char *)ptr;
+    unsigned char low = 0x80, high = 0xbf;
+
+    if (*byte < 0x80)
+        return 1;
+    if (*byte < 0xc2 || *byte > 0xf4)
+        return 0;
+    size_t len = *byte < 0xe0 ? 2 : *byte < 0xf0 ? 3 : 4;
+    if ((size_t)(end - ptr) < len)
+        return 0;
+    switch (*byte) {
+    case 0xe0: low = 0xa0; break;  /* below: overlong */
+    case 0xed: high = 0x9f; break; /* above: surrogates */
+    case 0xf0: low = 0x90; break;  /* below: overlong */
+    case 0xf4: high = 0x8f; break; /* above: past U+10FFFF */
+    }
+    if (byte[1] < low || byte[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((byte[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+/* The 16 bits of the \uXXXX that text begins with, -1 if it does not. */
+static inline int json_read_unit(struct slice text)
+{
+    int unit = 0;
+
+    if (text.len < 6 || text.ptr[0] != '\\' || text.ptr[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        char c = text.ptr[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
+        if (digit < 0)
+            return -1;
+        unit = unit << 4 | digit;
+    }
+    return unit;
+}
