@@ -26,7 +26,7 @@ local KEYS = {
   "%f[%w_]github_pat_" .. run("[%w_]", 16),
   "%f[%w_]xox[abeprs]%-" .. run(TOKEN, 10),     -- Slack
   "%f[%w_]eyJ" .. run(TOKEN, 8) .. "%." .. run("[%w_%-%.]", 8), -- JSON Web Tokens
-  "%f[%w_][Bb]earer%s+" .. run("[%w%-%._~+/=]", 8),
+  "%f[%w_][Bb]earer%s+" .. run("[%w%-%._~+/=]", 16),
 }
 
 --- An address, found from its @: a pattern alone would try each letter of a long word.

@@ -236,6 +236,12 @@ describe("config, numbers and words", function()
     assert_problem(raw { admin = { token = "x" } }, "admin.token", "do not belong in the file")
   end)
 
+  it("takes the ends of a range", function()
+    settings_of(raw { workers = 1024, drain = 2147483, timeout = { total = 2147483 },
+      limits = { body = 1, headers = 1024, in_flight = 1, connections = 1 },
+      policy = { memory = 1048576, burst = 60 } })
+  end)
+
   it("refuses numbers out of range", function()
     local bad = {
       ["workers"] = { workers = -1 },
@@ -390,8 +396,25 @@ describe("config, headers of a provider", function()
     assert.equal("providers.groq.headers[1]", problems[1].path)
   end)
 
+  it("adds a type's own, which the entry's override", function()
+    local own = {
+      is_secret = fake.is_secret, types = { "own" },
+      provider = function()
+        return { base_url = "http://a", auth = { header = "x-own-key" },
+          headers = { ["X-One"] = "1", ["X-Two"] = "2" } }
+      end,
+    }
+    local settings, problems = config.check(raw { providers = {
+      a = { type = "own", headers = { ["x-two"] = "3" } },
+      b = { type = "own", headers = { ["X-Own-Key"] = "y" } },
+    } }, own)
+    assert.same({ { name = "x-one", value = "1" }, { name = "x-two", value = "3" } },
+      settings.providers[1].headers)
+    assert.equal("providers.b.headers.X-Own-Key", problems[1].path)
+  end)
+
   it("refuses values that would smuggle a line", function()
-    for _, text in ipairs { "a\r\nx: y", "a\nb", "a\0b", "\127" } do
+    for _, text in ipairs { "a\r\nx: y", "a\nb", "a\0b", "\1", "\31", "\127" } do
       assert_problem(groq { headers = { x = text } }, "providers.groq.headers.x", "control")
     end
     settings_of(groq { headers = { x = "a\tb caf\195\169" } })

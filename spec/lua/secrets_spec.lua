@@ -31,7 +31,7 @@ describe("secrets", function()
       "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AIza" .. ("aB_-"):rep(9),
       "hf_" .. ("aB"):rep(17), "ghp_" .. ("aB1"):rep(12), "github_pat_" .. ("aB1_"):rep(20),
       "xoxb-123456789012-abc", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
-      "Bearer abcdef.123~x", "bearer  QWERTYUIOP==",
+      "Bearer abcdef.123~xyz-789", "bearer  QWERTYUIOPASDFGH==",
     }
     for _, key in ipairs(keys) do
       assert.equal("is [key], yes", clean("is " .. key .. ", yes"), key)
@@ -42,7 +42,7 @@ describe("secrets", function()
   it("leaves words that only look alike", function()
     local words = {
       "sk-SK", "risk-averse-and-more-than-sixteen", "sk-learn", "task-oriented-programming-here",
-      "Bearer of bad news", "the bearer", "hf_", "AKIA", "eyJ", "xoxo-xoxo",
+      "Bearer of bad news", "bearer certificates", "the bearer", "hf_", "AKIA", "eyJ", "xoxo-xoxo",
     }
     for _, word in ipairs(words) do assert.equal(word, clean(word)) end
   end)
@@ -50,6 +50,7 @@ describe("secrets", function()
   it("takes patterns of the user's own, and refuses what is none", function()
     local own = scan.new(secrets.rules { "ACME%-%d+" })
     assert.equal("see [redacted] or [email]", scan.replace("see ACME-12 or a@b.cc", own))
+    assert.equal("[key]", scan.replace("Bearer abcdefghijklmnop", own))
     for _, bad in ipairs { "[", "%", "(", 5 } do
       assert.has_error(function() secrets.rules { "ok", bad } end)
     end

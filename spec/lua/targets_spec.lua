@@ -107,6 +107,10 @@ describe("targets.problems", function()
     local problems = targets.problems(settings, function() return false end)
     assert.equal("weir.lua:12", problems[1].path)
     assert.equal(3, asked)
+    settings.fallback = function() end
+    problems = targets.problems(settings, function() return false end)
+    settings.fallback = nil
+    assert.equal("weir.lua:12", problems[1].path)
   end)
 
   it("lives without a line", function()

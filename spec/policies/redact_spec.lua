@@ -97,7 +97,7 @@ describe("redact, answers", function()
       { "sk-proj-aB3xaB3xaB3xaB3x", "[key]" },
       { "gsk_aB3xaB3xaB3xaB3xaB3x", "[key]" },
       { "AKIAIOSFODNN7EXAMPLE", "[key]" },
-      { "Bearer abcdefghijkl", "[key]" },
+      { "Bearer abcdefghijklmnop", "[key]" },
     }
     for _, secret in ipairs(secrets) do
       local text = ("See %s, then go."):format(secret[1])
@@ -117,6 +117,20 @@ describe("redact, answers", function()
     local pieces = {}
     for i = 1, #text do pieces[i] = text:sub(i, i) end
     assert.equal("[email],[key];[key] [email]", joined(answer_of(stream(unpack(pieces)))))
+  end)
+
+  it("knows the longest address by what its window holds", function()
+    local address = ("l"):rep(64) .. "@" .. ("d"):rep(63) .. ".example"
+    for first = 1, #address, 7 do
+      for second = first + 1, #address, 5 do
+        local sent = answer_of(stream("to " .. address:sub(1, first),
+          address:sub(first + 1, second), address:sub(second + 1)))
+        assert.equal("to [email]", joined(sent))
+      end
+    end
+    local pieces = {}
+    for i = 1, #address do pieces[i] = address:sub(i, i) end
+    assert.equal("[email]", joined(answer_of(stream(unpack(pieces)))))
   end)
 
   it("takes out a secret that the stream ends with", function()
