@@ -20,10 +20,7 @@ static const char *const READ[] = {
 };
 enum { READ_COUNT = sizeof(READ) / sizeof(READ[0]) };
 
-enum {
-    MEMBERS_FIRST = 16, /* a power of two, as all later sizes */
-    COPY_PIECE = 2048,  /* bytes */
-};
+enum { MEMBERS_FIRST = 16 }; /* a power of two, as all later sizes */
 
 struct plan {                      /* what a list of edits means for one name */
     const char *name;              /* NULL: no edit names it */
@@ -41,7 +38,6 @@ static enum err refuse(struct body_fault *fault, enum err err, const char *messa
 static enum err refuse_json(struct body_fault *fault, const struct json *json);
 static void tell_member(struct body_fault *fault, struct slice name);
 static struct slice inside_of(struct slice string);
-static void copy(struct buf *out, const char *from, const char *to);
 static void set_edit(struct body_edits *edits, const char *name, const char *inner,
                      struct slice value);
 static struct body_edit *find_edit(const struct body_edits *edits, const char *name,
@@ -160,18 +156,18 @@ void body_write(const struct body *body, const struct body_edits *edits, struct 
     bool empty = true;          /* no member stays so far */
 
     buf_reserve(out, body->text.len + edits_len(edits));
-    copy(out, body->text.ptr, at);
+    buf_add(out, between(body->text.ptr, at));
     for (size_t i = 0; i < body->count; i++) {
         const struct body_member *member = &body->members[i];
         const char *begin = member->name.ptr - 1;
         struct plan plan = plan_of_member(edits, member->name);
 
         if (i == 0 || (!empty && !plan_drops(&plan)))
-            copy(out, at, begin);
+            buf_add(out, between(at, begin));
         at = slice_end(member->value);
         if (plan_drops(&plan))
             continue;
-        copy(out, begin, member->value.ptr);
+        buf_add(out, between(begin, member->value.ptr));
         write_value(edits, &plan, member->value, out);
         empty = false;
     }
@@ -186,7 +182,7 @@ void body_write(const struct body *body, const struct body_edits *edits, struct 
         write_value(edits, &plan, SLICE("null"), out);
         empty = false;
     }
-    copy(out, at, slice_end(body->text));
+    buf_add(out, between(at, slice_end(body->text)));
 }
 
 /* False at the end of the object and on error; a name is set if it got so far. */
@@ -310,16 +306,6 @@ static struct slice inside_of(struct slice string)
     return (struct slice){string.ptr + 1, string.len - 2};
 }
 
-/* In pieces, because a larger memcpy becomes "rep movsb", and that takes twenty
- * times as long on AMD's Zen when the target is, modulo a page, up to 31 bytes
- * behind the source: what two fresh large blocks and a longer model name give. */
-static void copy(struct buf *out, const char *from, const char *to)
-{
-    for (; to - from > COPY_PIECE; from += COPY_PIECE)
-        buf_add(out, between(from, from + COPY_PIECE));
-    buf_add(out, between(from, to));
-}
-
 /* One item for each name, and one for each pair of name and inner. */
 static void set_edit(struct body_edits *edits, const char *name, const char *inner,
                      struct slice value)
@@ -414,7 +400,7 @@ static void write_value(const struct body_edits *edits, const struct plan *plan,
     if (plan->inner)
         write_within(edits, plan->name, value, out);
     else
-        copy(out, value.ptr, slice_end(value));
+        buf_add(out, value);
 }
 
 /* The object with what is set within it: a body of its own, with edits of its own. */
@@ -435,7 +421,7 @@ static void write_within(const struct body_edits *edits, const char *name, struc
             set_edit(&own, edit->inner, NULL, (struct slice){edit->value, edit->value_len});
     }
     if (json.err)
-        copy(out, object.ptr, slice_end(object));
+        buf_add(out, object);
     else
         body_write(&inner, &own, out);
     body_edits_free(&own);

@@ -15,7 +15,7 @@ char *buf_reserve(struct buf *buf, size_t more)
     if (front + buf->len + more <= buf->capacity && buf->base)
         return buf->ptr + buf->len;
     if (front && buf->len + more <= buf->capacity) {
-        memmove(buf->base, buf->ptr, buf->len);
+        mem_copy(buf->base, buf->ptr, buf->len);
         buf->ptr = buf->base;
         return buf->ptr + buf->len;
     }
@@ -24,8 +24,7 @@ char *buf_reserve(struct buf *buf, size_t more)
     while (capacity < buf->len + more)
         capacity *= 2;
     char *base = mem_resize(NULL, capacity);
-    if (buf->len)
-        memcpy(base, buf->ptr, buf->len);
+    mem_copy(base, buf->ptr, buf->len);
     mem_free(buf->base);
     buf->base = buf->ptr = base;
     buf->capacity = capacity;
@@ -36,7 +35,7 @@ void buf_add(struct buf *buf, struct slice bytes)
 {
     if (bytes.len == 0)
         return;
-    memcpy(buf_reserve(buf, bytes.len), bytes.ptr, bytes.len);
+    mem_copy(buf_reserve(buf, bytes.len), bytes.ptr, bytes.len);
     buf->len += bytes.len;
 }
 

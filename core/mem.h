@@ -1,4 +1,4 @@
-/* mem.h -- allocation that cannot fail: it aborts instead.
+/* mem.h -- allocation that cannot fail: it aborts instead; and copying.
  *
  * Nothing else in the core calls malloc, calloc, realloc, strdup. */
 /* SPDX-License-Identifier: MIT */
@@ -16,3 +16,7 @@ void *mem_resize(void *ptr, size_t size);
 char *mem_dup(struct slice text);
 
 void mem_free(void *ptr); /* accepts NULL */
+
+/* Like memcpy, at one speed wherever the two lie: for what may be large.  They
+ * may overlap if to comes before from, and be NULL if len is 0. */
+void mem_copy(void *to, const void *from, size_t len);
