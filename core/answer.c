@@ -23,7 +23,8 @@ void answer_error_json(const struct answer_error *error, struct buf *out)
     buf_add_text(out, "}}");
 }
 
-static void reply(struct client *client, int status, struct slice json, int retry_after)
+static void reply(struct client *client, int status, struct slice json, int retry_after,
+                  const char *allow)
 {
     struct buf headers = {0};
 
@@ -31,6 +32,8 @@ static void reply(struct client *client, int status, struct slice json, int retr
     client_head_add(&headers, "x-request-id", slice_of(client_id(client)));
     if (retry_after)
         buf_add_format(&headers, "retry-after: %d\r\n", retry_after);
+    if (allow)
+        client_head_add(&headers, "allow", slice_of(allow));
     client_reply(client, status, buf_slice(&headers), json);
     buf_free(&headers);
 }
@@ -40,11 +43,11 @@ void answer_error(struct client *client, const struct answer_error *error)
     struct buf json = {0};
 
     answer_error_json(error, &json);
-    reply(client, error->status, buf_slice(&json), error->retry_after);
+    reply(client, error->status, buf_slice(&json), error->retry_after, error->allow);
     buf_free(&json);
 }
 
 void answer_json(struct client *client, int status, struct slice json)
 {
-    reply(client, status, json, 0);
+    reply(client, status, json, 0, NULL);
 }

@@ -16,6 +16,7 @@ struct answer_error {
     const char *param;   /* the member it is about, or NULL */
     const char *message; /* a sentence or two */
     int retry_after;     /* seconds; 0: not said */
+    const char *allow;   /* methods, with a 405; or NULL */
 };
 
 /* The JSON object, appended to out. */

@@ -33,7 +33,7 @@ enum attempt_state { OPENING, COLLECTING, WAITING, READY, STREAMING, OVER };
 struct attempt {
     const struct attempt_owner *owner;
     void *arg;
-    struct transfer *transfer; /* NULL once it is done */
+    struct transfer *transfer; /* NULL once it is closed */
     const struct provider *provider;
     char *target;
     struct sse *sse;
@@ -55,7 +55,8 @@ struct attempt {
     bool finished;     /* a finish_reason came */
     bool done;         /* [DONE] came */
     bool garbage;      /* an event that is no JSON came */
-    enum err over_err; /* how the connection ended while the policy had the answer */
+    bool over;         /* the connection's answer ended */
+    enum err over_err; /* how, while the policy had the answer */
     const char *over_detail;
 };
 
@@ -237,6 +238,11 @@ static void on_head(void *arg, int status)
     struct slice encoding = upstream_header(attempt->transfer, "content-encoding");
 
     attempt->status = status;
+    if (status < 200 || status == 204 || status == 205) {
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
+                    "the status is none that a model answers with");
+        return;
+    }
     if (encoding.len && !slice_is(encoding, "identity")) {
         fail_or_end(attempt, ERR_BAD_RESPONSE, "head", "the answer is compressed, unasked");
         return;
@@ -321,8 +327,9 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
     }
     if (!event->has_data)
         return;
-    if (chunk_read(event->data, chunk)) {
-        attempt->garbage = true;
+    enum err err = chunk_read(event->data, chunk);
+    if (err) { /* bad UTF-8 alone passes, once the stream is committed: the client may cope */
+        attempt->garbage = err != ERR_UTF8 || attempt->state != STREAMING;
         return;
     }
     *is_chunk = true;
@@ -345,7 +352,8 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
 /* Nothing after [DONE] or an error counts. */
 static bool is_closed(const struct attempt *attempt)
 {
-    return attempt->done || attempt->error.len || attempt->state == OVER;
+    return attempt->done || attempt->error.len || attempt->state == OVER ||
+           (attempt->garbage && attempt->state == STREAMING);
 }
 
 static void on_sse_event(void *arg, const struct sse_event *event)
@@ -356,18 +364,12 @@ static void on_sse_event(void *arg, const struct sse_event *event)
 
     if (is_closed(attempt))
         return;
-    bool was_garbage = attempt->garbage;
     look(attempt, event, &chunk, &is_chunk);
-    if (attempt->error.len)
+    if (attempt->error.len || (attempt->garbage && attempt->state == STREAMING))
         return;
     if (event->is_unended && event->has_data && !is_chunk && !attempt->done)
         return; /* half an event: the end is told, and its bytes would spoil what we say of it */
     if (attempt->state == STREAMING) {
-        if (attempt->garbage && !was_garbage) {
-            struct log_line line = log_begin(LOG_WARN, "odd_event");
-            log_str(&line, "target", attempt->target);
-            log_end(&line);
-        }
         attempt->owner->on_event(attempt->arg, event, is_chunk ? &chunk : NULL);
     } else {
         buf_add(&attempt->held, event->raw);
@@ -380,8 +382,7 @@ static void settle_waiting(struct attempt *attempt)
     if (attempt->committed) {
         attempt->state = READY;
         attempt->commit_us = loop_now_us() - attempt->started_us;
-        if (attempt->transfer)
-            upstream_pause(attempt->transfer);
+        upstream_pause(attempt->transfer);
         attempt->owner->on_commit(attempt->arg, attempt);
     } else if (attempt->error.len) {
         fail_with_error_event(attempt);
@@ -398,6 +399,8 @@ static void settle_streaming(struct attempt *attempt)
 {
     if (attempt->error.len)
         end_with_error_event(attempt);
+    else if (attempt->garbage)
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "an event is not JSON");
     else if (attempt->done)
         end(attempt, NULL);
     else
@@ -465,7 +468,7 @@ static void on_done(void *arg, enum err err, const char *detail)
 {
     struct attempt *attempt = arg;
 
-    attempt->transfer = NULL;
+    attempt->over = true;
     switch (attempt->state) {
     case OPENING: fail_or_end(attempt, err ? err : ERR_TRUNCATED, "head", detail); return;
     case COLLECTING:
@@ -614,14 +617,12 @@ void attempt_stream(struct attempt *attempt)
     assert(attempt->state == READY);
     attempt->state = STREAMING;
     replay(attempt);
-    if (attempt->transfer) {
-        upstream_slim(attempt->transfer);
-        upstream_read(attempt->transfer);
-    }
+    upstream_slim(attempt->transfer);
+    upstream_read(attempt->transfer);
     arm_timer(attempt);
     if (is_closed(attempt)) {
         settle_streaming(attempt);
-    } else if (!attempt->transfer) {
+    } else if (attempt->over) {
         finish_stream(attempt, attempt->over_err, attempt->over_detail);
     } else {
         attempt->owner->on_flush(attempt->arg);

@@ -114,6 +114,7 @@ struct client_server {
     bool draining;
 };
 
+static struct client_server *accepting; /* one a process */
 static struct client **by_fd; /* evhttp's callbacks hand us its objects, not ours */
 static size_t by_fd_count;
 
@@ -250,7 +251,7 @@ static bool wants_close(const struct client *client)
     const char *said =
         evhttp_find_header(evhttp_request_get_input_headers(client->req), "connection");
 
-    if (client->server->draining || client->refusal.status)
+    if (client->server->draining)
         return true;
     if (is_http_1_0(client))
         return !said || strcasecmp(said, "keep-alive") != 0;
@@ -759,9 +760,9 @@ static void on_accept_again(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Descriptors ran out: the loop would spin on a socket that stays readable. */
-static void on_accept_error(struct evconnlistener *listener, void *arg)
+static void on_accept_error(struct evconnlistener *listener, void *evhttp)
 {
-    struct client_server *server = arg;
+    struct client_server *server = accepting; /* the argument is evhttp's own */
     struct timeval pause = {0, ACCEPT_PAUSE_MS * 1000};
     static int64_t said_us;
     int64_t now_us = loop_now_us();
@@ -810,6 +811,7 @@ void client_server_listen(struct client_server *server, int fd)
     server->socket = evhttp_accept_socket_with_handle(server->http, fd);
     if (!server->socket)
         abort();
+    accepting = server;
     evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(server->socket), on_accept_error);
 }
 

@@ -45,6 +45,7 @@ struct trail_item {
     char code[32];
     int status;
     int64_t ms;
+    int64_t again_us; /* when it may be tried again; 0: unknown */
 };
 
 struct exchange {
@@ -190,6 +191,7 @@ static struct trail_item *add_trail(struct exchange *x, const struct attempt *at
     snprintf(item->code, sizeof item->code, "%s", code);
     item->status = status;
     item->ms = attempt_age_us(attempt) / 1000;
+    item->again_us = 0;
     return item;
 }
 
@@ -198,9 +200,14 @@ static size_t trail_of(void *arg, const struct policy_trail_entry **entries)
     static struct policy_trail_entry shown[TRAIL_MAX];
     struct exchange *x = arg;
 
-    for (size_t i = 0; i < x->trail_count; i++)
-        shown[i] = (struct policy_trail_entry){slice_of(x->trail[i].target), x->trail[i].code,
-                                               x->trail[i].status, x->trail[i].ms};
+    int64_t now_us = loop_now_us();
+
+    for (size_t i = 0; i < x->trail_count; i++) {
+        const struct trail_item *item = &x->trail[i];
+        double wait = item->again_us ? (double)(item->again_us - now_us) / 1e6 : -1;
+        shown[i] = (struct policy_trail_entry){slice_of(item->target), item->code, item->status,
+                                               item->ms, item->again_us && wait < 0 ? 0 : wait};
+    }
     *entries = shown;
     return x->trail_count;
 }
@@ -291,6 +298,8 @@ static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fau
 
     if (x->trail_count < TRAIL_MAX) {
         struct trail_item *item = add_trail(x, attempt, outcome.code, status);
+        double wait = outcome.cooldown > 0 ? outcome.cooldown : outcome.retry_after;
+        item->again_us = wait >= 0 ? loop_now_us() + (int64_t)(wait * 1e6) : 0;
         log_attempt(x, item, attempt, outcome.message, outcome.alarm);
     }
     cool(x, attempt, &outcome);

@@ -5,7 +5,7 @@
  * that connections which wait in its queue outlive a worker.
  *
  *   SIGTERM, SIGINT   drain: workers accept no more and let streams finish
- *   a second one      stop at once
+ *   a second, SIGQUIT stop at once
  *   a worker dies     another is started, after 0.1 s, doubling up to 10 s */
 /* SPDX-License-Identifier: MIT */
 #include "gateway.h"
@@ -111,10 +111,10 @@ static void log_listening(int fd, int workers)
 
 /* ---- workers ---- */
 
-static void become_worker(struct gateway *gateway, int number, const sigset_t *waited)
+/* Signals stay blocked until the worker has its handlers. */
+static void become_worker(struct gateway *gateway, int number)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    sigprocmask(SIG_UNBLOCK, waited, NULL);
     struct worker_settings settings = {gateway->config_path, gateway->listen_fd, number,
                                        gateway->limits};
     int status = worker_run(&settings);
@@ -123,13 +123,13 @@ static void become_worker(struct gateway *gateway, int number, const sigset_t *w
     exit(status);
 }
 
-static void start_worker(struct gateway *gateway, int number, const sigset_t *waited)
+static void start_worker(struct gateway *gateway, int number)
 {
     struct worker_slot *slot = &gateway->slots[number];
     pid_t pid = fork();
 
     if (pid == 0)
-        become_worker(gateway, number, waited);
+        become_worker(gateway, number);
     slot->started_us = loop_now_us();
     slot->start_at_us = 0;
     if (pid > 0) {
@@ -201,13 +201,13 @@ static bool any_runs(const struct gateway *gateway)
     return false;
 }
 
-static void start_due(struct gateway *gateway, const sigset_t *waited)
+static void start_due(struct gateway *gateway)
 {
     int64_t now_us = loop_now_us();
 
     for (int i = 0; i < gateway->count && gateway->stops == 0; i++)
         if (!gateway->slots[i].pid && now_us >= gateway->slots[i].start_at_us)
-            start_worker(gateway, i, waited);
+            start_worker(gateway, i);
 }
 
 /* How long the master may sleep: until the next worker is due. */
@@ -225,13 +225,13 @@ static struct timespec next_due(const struct gateway *gateway)
 
 /* ---- the master's life ---- */
 
-static void on_stop(struct gateway *gateway)
+static void on_stop(struct gateway *gateway, int number)
 {
-    bool first = gateway->stops++ == 0;
+    bool first = gateway->stops++ == 0 && number != SIGQUIT;
     struct log_line line = log_begin(LOG_INFO, first ? "draining" : "stopping");
 
     log_end(&line);
-    if (first && gateway->listen_fd >= 0) {
+    if (gateway->listen_fd >= 0) {
         close(gateway->listen_fd);
         gateway->listen_fd = -1;
     }
@@ -241,11 +241,11 @@ static void on_stop(struct gateway *gateway)
 static void watch(struct gateway *gateway, const sigset_t *waited)
 {
     while (gateway->stops == 0 || any_runs(gateway)) {
-        start_due(gateway, waited);
+        start_due(gateway);
         struct timespec wait = next_due(gateway);
         int number = sigtimedwait(waited, NULL, &wait);
-        if (number == SIGTERM || number == SIGINT)
-            on_stop(gateway);
+        if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
+            on_stop(gateway, number);
         reap(gateway);
     }
 }
@@ -321,10 +321,11 @@ int gateway_serve(const char *config_path)
         sigemptyset(&waited);
         sigaddset(&waited, SIGTERM);
         sigaddset(&waited, SIGINT);
+        sigaddset(&waited, SIGQUIT);
         sigaddset(&waited, SIGCHLD);
         sigprocmask(SIG_BLOCK, &waited, NULL);
         gateway.slots = mem_new((size_t)gateway.count * sizeof *gateway.slots);
-        start_due(&gateway, &waited);
+        start_due(&gateway);
         log_listening(gateway.listen_fd, gateway.count);
         watch(&gateway, &waited);
         status = gateway.failed ? EXIT_FAILED : EXIT_OK;

@@ -17,16 +17,12 @@ static const char *fail(struct json *json, const char *at, enum err err);
 static const char *step_value(struct json *json, const char *ptr);
 static const char *step_down(struct json *json, const char *ptr, struct nest *nest);
 static const char *step_up(struct json *json, const char *ptr, const struct nest *nest, int floor);
-static const char *step_scalar(struct json *json, const char *ptr);
-static const char *step_name(struct json *json, const char *ptr, const char **name_end);
-static const char *step_string(struct json *json, const char *ptr);
+static const char *step_hard_string(struct json *json, const char *ptr);
 static const char *step_escape(struct json *json, const char *ptr);
 static const char *step_utf8(struct json *json, const char *ptr);
 static const char *step_number(struct json *json, const char *ptr);
 static const char *step_digits(struct json *json, const char *ptr);
 static const char *step_literal(struct json *json, const char *ptr, struct slice word);
-static bool enter(struct json *json, char opening);
-static bool next(struct json *json, char closing);
 
 /* White space is mostly absent: the first test tells. */
 static inline const char *step_space(const char *ptr, const char *end)

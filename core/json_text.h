@@ -9,26 +9,38 @@
 #include <emmintrin.h>
 #endif
 
+#if defined(__SSE2__) && !defined(JSON_SCALAR)
+enum { JSON_BLOCK = 16 }; /* bytes that are looked at together */
+
+/* A bit for each of the JSON_BLOCK bytes that a string cannot simply hold. */
+static inline unsigned json_find_in_block(const char *ptr)
+{
+    __m128i block = _mm_loadu_si128((const __m128i *)ptr);
+    __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+    /* x ^ 2 is 0x20 of a quote alone, and keeps control bytes below it and those from 0x80 on
+     * negative: as signed bytes, all of these are then below 0x21, and no others */
+    __m128i flipped = _mm_xor_si128(block, _mm_set1_epi8(2));
+    __m128i other = _mm_cmpgt_epi8(_mm_set1_epi8(0x21), flipped);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(other, backslash));
+}
+#else
+enum { JSON_BLOCK = 1 };
+
+static inline unsigned json_find_in_block(const char *ptr)
+{
+    return (signed char)*ptr < ' ' || *ptr == '"' || *ptr == '\\';
+}
+#endif
+
 /* The next byte that a string cannot simply hold: a quote, a backslash, a
  * control byte, or the start of a UTF-8 sequence. */
 static inline const char *json_find_special(const char *ptr, const char *end)
 {
-#if defined(__SSE2__) && !defined(JSON_SCALAR)
-    const __m128i space = _mm_set1_epi8(' ');
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-
-    for (; end - ptr >= 16; ptr += 16) {
-        __m128i block = _mm_loadu_si128((const __m128i *)ptr);
-        /* as signed bytes, control bytes and those from 0x80 on are both below a space */
-        __m128i found = _mm_cmplt_epi8(block, space);
-        found = _mm_or_si128(found, _mm_cmpeq_epi8(block, quote));
-        found = _mm_or_si128(found, _mm_cmpeq_epi8(block, backslash));
-        int mask = _mm_movemask_epi8(found);
-        if (mask)
-            return ptr + __builtin_ctz((unsigned)mask);
+    for (; end - ptr >= JSON_BLOCK; ptr += JSON_BLOCK) {
+        unsigned found = json_find_in_block(ptr);
+        if (found)
+            return ptr + __builtin_ctz(found);
     }
-#endif
     while (ptr < end && (signed char)*ptr >= ' ' && *ptr != '"' && *ptr != '\\')
         ptr++;
     return ptr;

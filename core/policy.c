@@ -215,17 +215,37 @@ void generation_describe(struct generation *generation, struct buf *out)
     lua_settop(L, 0);
 }
 
+static void add_model(const struct model *model, struct buf *out)
+{
+    buf_add_text(out, "{\"id\":");
+    json_quote(out, slice_of(model->name));
+    buf_add_text(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"weir\"}");
+}
+
 void generation_models(const struct generation *generation, struct buf *out)
 {
     const struct config *config = &generation->config;
 
     buf_add_text(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < config->model_count; i++) {
-        buf_add_text(out, i ? ",{\"id\":" : "{\"id\":");
-        json_quote(out, slice_of(config->models[i].name));
-        buf_add_text(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"weir\"}");
+        if (i)
+            buf_add_char(out, ',');
+        add_model(&config->models[i], out);
     }
     buf_add_text(out, "]}");
+}
+
+bool generation_model(const struct generation *generation, struct slice name, struct buf *out)
+{
+    const struct config *config = &generation->config;
+
+    for (size_t i = 0; i < config->model_count; i++) {
+        if (slice_is(name, config->models[i].name)) {
+            add_model(&config->models[i], out);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- coroutines ---- */
@@ -282,6 +302,10 @@ void lua_push_trail(lua_State *L, struct policy *policy)
         }
         lua_pushinteger(L, (lua_Integer)entries[i].ms);
         lua_setfield(L, -2, "ms");
+        if (entries[i].retry_after >= 0) {
+            lua_pushnumber(L, entries[i].retry_after);
+            lua_setfield(L, -2, "retry_after");
+        }
         lua_rawseti(L, -2, (int)i + 1);
     }
 }

@@ -36,6 +36,9 @@ void generation_describe(struct generation *generation, struct buf *out);
 /* GET /v1/models, as JSON. */
 void generation_models(const struct generation *generation, struct buf *out);
 
+/* GET /v1/models/NAME; false when no such model is configured. */
+bool generation_model(const struct generation *generation, struct slice name, struct buf *out);
+
 /* ---- a request and its policy ---- */
 
 struct policy_header_source { /* the client's headers, walked when a policy asks for them */
@@ -77,7 +80,8 @@ struct policy_trail_entry {
     struct slice target;
     const char *code; /* "ok", or the failure's */
     int status;
-    int64_t ms; /* how long it took */
+    int64_t ms;         /* how long it took */
+    double retry_after; /* seconds until it may be tried again; < 0: unknown */
 };
 
 struct policy_host {

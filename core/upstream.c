@@ -76,7 +76,7 @@ struct transfer {
     int informational; /* 1xx heads seen */
     CURLcode code;
     enum transfer_state state;
-    bool head_done, head_told, open_told;
+    bool head_done, head_told, open_told, done_told;
     bool reading;  /* the owner wants bytes */
     bool held;     /* libcurl was told to pause */
     bool has_new;  /* bytes came since on_bytes was last called */
@@ -244,7 +244,7 @@ static size_t on_header(char *line, size_t size, size_t len, void *arg)
         keep_header(transfer, line, len);
         return len;
     }
-    if (transfer->status >= 200) {
+    if (transfer->status >= 200 || transfer->status == 101) { /* nobody asked to switch */
         transfer->head_done = true;
         note(transfer);
     }
@@ -558,7 +558,7 @@ static void tell_done(struct transfer *transfer)
     const char *detail = "";
     enum err err = outcome_of(transfer, &detail);
 
-    transfer_free(transfer);
+    transfer->done_told = true;
     handler->on_done(arg, err, detail);
 }
 
@@ -590,7 +590,7 @@ static void tell(struct transfer *transfer)
         if (transfer->done)
             note(transfer);
         handler->on_bytes(transfer->arg, &transfer->in);
-    } else if (transfer->done && !waits) {
+    } else if (transfer->done && !waits && !transfer->done_told) {
         tell_done(transfer);
     }
 }

@@ -6,9 +6,10 @@
  * libcurl would repeat a POST by itself, the transfer fails instead.
  *
  * Handlers: never called from inside the function that starts or resumes the
- * work; never after upstream_cancel or upstream_release; on_done comes exactly
- * once, last, and ends the transfer; any of them may end the exchange, so
- * calling out is the last thing this module does. */
+ * work; never after upstream_cancel or upstream_release, one of which ends every
+ * transfer; on_done comes exactly once, last, and the head can be read until the
+ * transfer is ended; any of them may end it, so calling out is the last thing
+ * this module does. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
@@ -19,7 +20,7 @@
 struct event_base;
 struct upstream; /* a worker's connections to all providers */
 struct origin;   /* one provider's base URL and the headers that every request carries */
-struct transfer; /* one request; ended by on_done, upstream_cancel or upstream_release */
+struct transfer; /* one request; whoever started it ends it, also after on_done */
 
 struct upstream *upstream_new(struct event_base *base);
 void upstream_free(struct upstream *upstream); /* ends all transfers without a word */

@@ -33,8 +33,8 @@ struct worker {
 
 typedef void route_serve(struct worker *worker, struct client *client, const char *key_name);
 
-static route_serve serve_chat, serve_completions, serve_embeddings, serve_models, serve_health,
-    serve_ready;
+static route_serve serve_chat, serve_completions, serve_embeddings, serve_models, serve_model,
+    serve_health, serve_ready;
 
 /* Paths below /v1 are also served below /openai/v1, where some SDKs ask. */
 static const struct route {
@@ -47,9 +47,23 @@ static const struct route {
     {"/v1/completions", CLIENT_POST, false, serve_completions},
     {"/v1/embeddings", CLIENT_POST, false, serve_embeddings},
     {"/v1/models", CLIENT_GET, false, serve_models},
+    {"/v1/models/", CLIENT_GET, false, serve_model}, /* and a name */
     {"/healthz", CLIENT_GET, true, serve_health},
     {"/readyz", CLIENT_GET, true, serve_ready},
 };
+
+/* The path without the alias. */
+static struct slice api_path(struct client *client)
+{
+    static const struct slice alias = {"/openai", 7};
+    struct slice path = client_path(client);
+
+    if (path.len > alias.len + 3 && memcmp(path.ptr, "/openai/v1", alias.len + 3) == 0) {
+        path.ptr += alias.len;
+        path.len -= alias.len;
+    }
+    return path;
+}
 
 /* ---- what is served ---- */
 
@@ -94,6 +108,25 @@ static void serve_models(struct worker *worker, struct client *client, const cha
 
     generation_models(worker->world.generation, &json);
     answer_json(client, 200, buf_slice(&json));
+    buf_free(&json);
+}
+
+static void serve_model(struct worker *worker, struct client *client, const char *key_name)
+{
+    static const size_t prefix = sizeof "/v1/models/" - 1;
+    struct slice path = api_path(client);
+    struct slice name = {path.ptr + prefix, path.len - prefix};
+    struct buf json = {0};
+
+    if (generation_model(worker->world.generation, name, &json))
+        answer_json(client, 200, buf_slice(&json));
+    else
+        answer_error(client, &(struct answer_error){.status = 404,
+                                                    .type = "invalid_request_error",
+                                                    .code = "model_not_found",
+                                                    .param = "model",
+                                                    .message = "no model of that name is "
+                                                               "configured here"});
     buf_free(&json);
 }
 
@@ -155,46 +188,53 @@ static bool is_let_in(const struct worker *worker, struct client *client, const 
     return false;
 }
 
-static void refuse_path(struct client *client, struct slice path, bool known)
+static void refuse_path(struct client *client, const struct route *other)
 {
     struct buf message = {0};
 
-    buf_add_text(&message, known ? "this method is not served at " : "nothing is served at ");
-    buf_add(&message, path);
+    buf_add_text(&message, other ? "this method is not served at " : "nothing is served at ");
+    buf_add(&message, client_path(client));
     buf_add_char(&message, '\0');
-    answer_error(client, &(struct answer_error){.status = known ? 405 : 404,
+    answer_error(client, &(struct answer_error){.status = other ? 405 : 404,
                                                 .type = "invalid_request_error",
-                                                .code = known ? "method_not_allowed" : "not_found",
-                                                .message = message.ptr});
+                                                .code = other ? "method_not_allowed" : "not_found",
+                                                .message = message.ptr,
+                                                .allow = !other                         ? NULL
+                                                         : other->method == CLIENT_POST ? "POST"
+                                                                                        : "GET"});
     buf_free(&message);
+}
+
+static bool is_at(const struct route *route, struct slice path)
+{
+    size_t len = strlen(route->path);
+
+    if (route->path[len - 1] == '/')
+        return path.len > len && memcmp(path.ptr, route->path, len) == 0;
+    return slice_is(path, route->path);
 }
 
 static void on_request(void *arg, struct client *client)
 {
-    static const struct slice alias = {"/openai", 7};
     struct worker *worker = arg;
-    struct slice path = client_path(client), asked = path;
-    bool known = false;
-    const char *key_name;
+    struct slice path = api_path(client);
+    const struct route *other = NULL;
+    const char *key_name = NULL;
 
-    if (path.len > alias.len + 3 && memcmp(path.ptr, "/openai/v1", alias.len + 3) == 0) {
-        path.ptr += alias.len;
-        path.len -= alias.len;
-    }
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *route = &routes[i];
-        if (!slice_is(path, route->path))
+        if (!is_at(route, path))
             continue;
-        known = true;
         if (route->method != client_method(client))
-            continue;
-        if (route->open)
-            route->serve(worker, client, NULL);
-        else if (is_let_in(worker, client, &key_name))
+            other = route;
+        else if (route->open || is_let_in(worker, client, &key_name)) {
             route->serve(worker, client, key_name);
-        return;
+            return;
+        } else {
+            return;
+        }
     }
-    refuse_path(client, asked, known);
+    refuse_path(client, other);
 }
 
 /* ---- stopping ---- */
@@ -299,6 +339,9 @@ static void add_signals(struct worker *worker)
     event_add(&worker->on_quit, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* the master's to pass on */
+    sigset_t all;
+    sigfillset(&all); /* what came while we were not ready comes now */
+    sigprocmask(SIG_UNBLOCK, &all, NULL);
 }
 
 static void serve(struct worker *worker, int listen_fd)
