@@ -135,13 +135,16 @@ local function refusal(err, trail)
   return own(status, err.code, err.message or "refused by the policy", err, trail)
 end
 
+--- reason and retry_after are those of the target that is free again first.
 local function exhausted(err)
-  local is_limited = err.reason == "rate_limited"
-  local message = err.message or (is_limited and "all targets are cooling down after rate limits"
-    or "all targets are cooling down")
-  local status, code = 503, "overloaded"
-  if is_limited then status, code = 429, "rate_limited" end
-  return own(status, code, message, err, {})
+  local wait = tonumber(err.retry_after)
+  local free = wait and ("; the first is free again in %d s"):format(math.ceil(wait)) or ""
+  if err.reason == "rate_limited" then
+    local message = "all targets are cooling down after rate limits" .. free
+    return own(429, "rate_limited", message, err, {})
+  end
+  local message = wait and "all targets are cooling down" .. free or err.message
+  return own(503, "overloaded", message or "no target is available", err, {})
 end
 
 local function all_are(trail, belongs)

@@ -171,12 +171,20 @@ describe("failure, nothing tried", function()
       retry_after = 70.5 }, {})
     assert.equal(429, limited.status)
     assert.same({ ["retry-after"] = "71", ["x-should-retry"] = "false" }, limited.headers)
-    assert.equal("all targets are cooling down after rate limits", limited.body.error.message)
+    assert.equal("all targets are cooling down after rate limits; the first is free again in 71 s",
+      limited.body.error.message)
     local cooling = failure.reply({ code = "exhausted", reason = "credit", retry_after = 9 }, {})
-    assert.equal("all targets are cooling down", cooling.body.error.message)
+    assert.equal("all targets are cooling down; the first is free again in 9 s",
+      cooling.body.error.message)
     assert.equal(503, cooling.status)
     assert.same({ ["retry-after"] = "9" }, cooling.headers)
     assert.equal("overloaded", cooling.body.error.code)
+  end)
+
+  it("is a 503 where nothing cools either", function()
+    local reply = failure.reply({ code = "exhausted" }, {})
+    assert.equal(503, reply.status)
+    assert.equal("no target is available", reply.body.error.message)
   end)
 
   it("reads the attempts if there were some after all", function()
