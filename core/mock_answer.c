@@ -158,8 +158,9 @@ static void spend(struct mock_answer *answer)
     const struct mock_options *options = answer->options;
     bool tokens = options->spent && strcmp(options->spent, "tokens") == 0;
 
-    if (options->retry_after && atof(options->retry_after) > 0)
-        answer->quota.reset_ms = (int)(atof(options->retry_after) * 1000);
+    double wait_s = options->retry_after ? strtod(options->retry_after, NULL) : 0;
+    if (wait_s > 0 && wait_s < 1 << 20)
+        answer->quota.reset_ms = (int)(wait_s * 1000);
     answer->quota.left[tokens] = 0;
     if (tokens && answer->quota.left[0] == 0)
         answer->quota.left[0] = 1;
