@@ -240,10 +240,10 @@ static void on_send(void *arg, const struct policy_send *send)
         .call = {.provider = send->provider,
                  .endpoint = x->request.endpoint,
                  .model = send->model,
-                 .body = &x->body,
+                 .body = send->body,
                  .edits = send->edits,
                  .stream = x->request.stream,
-                 .add_usage = adapter_adds_usage(send->provider, &x->body, x->request.stream),
+                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
                  .headers = headers,
                  .header_count = forwarded_headers(x, headers, 3)},
         .target = send->target,
@@ -507,15 +507,44 @@ static void flush(struct exchange *x)
     buf_clear(&x->world->out);
 }
 
+static bool ends_with(const struct buf *out, const struct buf *last)
+{
+    return out->len >= last->len &&
+           memcmp(out->ptr + out->len - last->len, last->ptr, last->len) == 0;
+}
+
+/* Filters see the last event too, so that what they held back is not lost; the client gets
+ * it whatever they make of it. */
+static void add_last_event(struct exchange *x, const struct buf *json)
+{
+    struct buf *out = &x->world->out, raw = {0};
+    struct sse_event event = {.data = buf_slice(json), .retry_ms = -1, .has_data = true};
+    struct chunk chunk;
+
+    buf_add_text(&raw, "data: ");
+    buf_add(&raw, buf_slice(json));
+    buf_add_text(&raw, "\n\n");
+    event.raw = buf_slice(&raw);
+    if (policy_has_filters(x->policy) && !x->failed && !chunk_read(event.data, &chunk)) {
+        size_t before = out->len;
+        if (!policy_filter_event(x->policy, &event, &chunk, out))
+            out->len = before;
+    }
+    if (!ends_with(out, &raw))
+        buf_add(out, buf_slice(&raw));
+    buf_free(&raw);
+}
+
 /* The client learns that the stream is not whole: one error event, no [DONE], a cut. */
 static void break_stream(struct exchange *x, const char *code, const char *message)
 {
     struct answer_error error = {.type = "api_error", .code = code, .message = message};
     struct client *client = x->client;
+    struct buf json = {0};
 
-    buf_add_text(&x->world->out, "data: ");
-    answer_error_json(&error, &x->world->out);
-    buf_add_text(&x->world->out, "\n\n");
+    answer_error_json(&error, &json);
+    add_last_event(x, &json);
+    buf_free(&json);
     flush(x);
     finish(x, 200, code);
     client_stream_abort(client);

@@ -3,9 +3,10 @@
  *
  * The body is a table whose members are decoded when they are first read:
  *
- *   body    = { messages = {…} }               what the policy reads and writes
- *   seen    = { messages = true, logprobs = true }   members read, or written as nil
- *   spans   = { [table] = where it stood }     for every table that was decoded
+ *   body     = { messages = {…} }              what the policy reads and writes
+ *   seen     = { messages = true, logprobs = true }   members read, or written as nil
+ *   spans    = { [table] = where it stood }    for every table that was decoded
+ *   document = the bytes that all this is about, until the request is over
  *
  * When the request is sent, each seen member is written again: a table that
  * still is what it was, at the place where it stood, gives back its own bytes,
@@ -17,7 +18,7 @@
 #include "mem.h"
 #include <stdlib.h>
 
-enum { BODY = 1, SEEN = 2, SPANS = 3, RENDER_DEPTH = 120 };
+enum { BODY = 1, SEEN = 2, SPANS = 3, DOCUMENT = 4, RENDER_DEPTH = 120 };
 
 struct renderer {
     lua_State *L;
@@ -30,13 +31,20 @@ static bool render(struct renderer *r, int index, int depth);
 
 /* ---- reading ---- */
 
-/* Upvalues: 1 body, 2 seen, 3 spans, 4 the request's slot.  (body, name) */
+static const struct body *check_document(lua_State *L)
+{
+    const struct body **document = lua_touserdata(L, lua_upvalueindex(DOCUMENT));
+
+    if (!*document)
+        luaL_error(L, "this request is over");
+    return *document;
+}
+
+/* The upvalues are the parts, in that order.  (body, name) */
 static int body_index(lua_State *L)
 {
-    struct policy **slot = lua_touserdata(L, lua_upvalueindex(4));
+    const struct body *body = check_document(L);
 
-    if (!*slot)
-        return luaL_error(L, "this request is over");
     if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
     lua_settop(L, 2);
@@ -44,7 +52,6 @@ static int body_index(lua_State *L)
     lua_rawget(L, lua_upvalueindex(SEEN));
     if (lua_toboolean(L, -1)) /* it was read before, and is nil now: taken out */
         return 0;
-    const struct body *body = (*slot)->request->body;
     const struct body_member *member = body_get(body, lua_tostring(L, 2));
     if (!member)
         return 0;
@@ -75,11 +82,8 @@ static int body_newindex(lua_State *L)
 /* pairs(req.body): decodes what is left, then walks the plain members. */
 static int body_pairs(lua_State *L)
 {
-    struct policy **slot = lua_touserdata(L, lua_upvalueindex(4));
+    const struct body *body = check_document(L);
 
-    if (!*slot)
-        return luaL_error(L, "this request is over");
-    const struct body *body = (*slot)->request->body;
     for (size_t i = 0; i < body->count; i++) {
         struct buf name = {0};
         if (json_unescape(body->members[i].name, &name) == ERR_OK) {
@@ -97,27 +101,21 @@ static int body_pairs(lua_State *L)
 
 static void push_method(lua_State *L, int base, lua_CFunction function)
 {
-    lua_pushvalue(L, base + BODY);
-    lua_pushvalue(L, base + SEEN);
-    lua_pushvalue(L, base + SPANS);
-    lua_pushvalue(L, base + 4);
-    lua_pushcclosure(L, function, 4);
+    for (int i = BODY; i <= DOCUMENT; i++)
+        lua_pushvalue(L, base + i);
+    lua_pushcclosure(L, function, DOCUMENT);
 }
 
-void lua_body_push(lua_State *L, struct policy *policy)
+int lua_body_new(lua_State *L, const struct body *body)
 {
-    if (policy->body_ref != LUA_NOREF) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, policy->body_ref);
-        lua_rawgeti(L, -1, BODY);
-        lua_remove(L, -2);
-        return;
-    }
     int base = lua_gettop(L);
+
     lua_newtable(L);
     lua_newtable(L);
-    lua_newtable(L);     /* [body, seen, spans] */
-    lua_pushvalue(L, 1); /* the request's userdata, which keeps the slot alive */
-    lua_newtable(L);     /* [body, seen, spans, req, mt] */
+    lua_newtable(L);
+    const struct body **document = lua_newuserdata(L, sizeof *document);
+    *document = body; /* [body, seen, spans, document] */
+    lua_newtable(L);  /* [.., mt] */
     push_method(L, base, body_index);
     lua_setfield(L, -2, "__index");
     push_method(L, base, body_newindex);
@@ -128,13 +126,32 @@ void lua_body_push(lua_State *L, struct policy *policy)
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, base + BODY);
 
-    lua_createtable(L, 3, 0); /* [body, seen, spans, req, parts] */
-    for (int i = BODY; i <= SPANS; i++) {
+    lua_createtable(L, DOCUMENT, 0); /* [.., parts] */
+    for (int i = BODY; i <= DOCUMENT; i++) {
         lua_pushvalue(L, base + i);
         lua_rawseti(L, -2, i);
     }
-    policy->body_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_settop(L, base + BODY);
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, base);
+    return ref;
+}
+
+void lua_body_push(lua_State *L, int ref)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    lua_rawgeti(L, -1, BODY);
+    lua_remove(L, -2);
+}
+
+void lua_body_close(lua_State *L, int ref)
+{
+    if (ref == LUA_NOREF)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    lua_rawgeti(L, -1, DOCUMENT);
+    *(const struct body **)lua_touserdata(L, -1) = NULL;
+    lua_pop(L, 2);
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
 }
 
 /* ---- writing ---- */
@@ -336,16 +353,17 @@ static bool render(struct renderer *r, int index, int depth)
 }
 
 /* One seen member: its name is at the top of the stack. */
-static bool collect_member(struct renderer *r, struct policy *policy, int body)
+static bool collect_member(struct renderer *r, const struct body *original, int body,
+                           struct body_edits *edits)
 {
     lua_State *L = r->L;
     const char *name = lua_tostring(L, -1);
-    const struct body_member *member = body_get(policy->request->body, name);
+    const struct body_member *member = body_get(original, name);
 
     lua_pushvalue(L, -1);
     lua_rawget(L, body); /* [.., name, value] */
     if (lua_isnil(L, -1)) {
-        body_edits_drop(&policy->edits, name);
+        body_edits_drop(edits, name);
         lua_pop(L, 1);
         return true;
     }
@@ -355,29 +373,28 @@ static bool collect_member(struct renderer *r, struct policy *policy, int body)
     if (!ok)
         return false;
     if (!member || !slice_equal(buf_slice(r->out), member->value))
-        body_edits_set(&policy->edits, name, buf_slice(r->out));
+        body_edits_set(edits, name, buf_slice(r->out));
     lua_pop(L, 1);
     return true;
 }
 
-bool lua_body_collect(lua_State *L, struct policy *policy)
+bool lua_body_collect(lua_State *L, int ref, struct body_edits *edits)
 {
     struct buf out = {0};
     int top = lua_gettop(L);
 
-    if (policy->body_ref == LUA_NOREF)
-        return true;
+    body_edits_free(edits);
     luaL_checkstack(L, 16, "no room");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->body_ref);
-    for (int i = BODY; i <= SPANS; i++)
-        lua_rawgeti(L, top + 1, i); /* [parts, body, seen, spans] */
-    struct renderer r = {L, policy->request->body->text.ptr, top + 1 + SPANS, &out};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    for (int i = BODY; i <= DOCUMENT; i++)
+        lua_rawgeti(L, top + 1, i); /* [parts, body, seen, spans, document] */
+    const struct body *original = *(const struct body **)lua_touserdata(L, -1);
+    struct renderer r = {L, original->text.ptr, top + 1 + SPANS, &out};
 
-    body_edits_free(&policy->edits);
     lua_pushnil(L);
     while (lua_next(L, top + 1 + SEEN)) {
         lua_pop(L, 1); /* [.., name] */
-        if (!collect_member(&r, policy, top + 1 + BODY)) {
+        if (!collect_member(&r, original, top + 1 + BODY, edits)) {
             buf_free(&out);
             lua_pushfstring(L, "req.body: %s", lua_tostring(L, -1));
             lua_insert(L, top + 1);

@@ -34,7 +34,8 @@ struct policy {
     double soonest; /* seconds until a target that req:available left out is back; < 0: none */
     const char *cooling_reason;
     struct body_edits edits;
-    int body_ref; /* the table behind req.body, or LUA_NOREF */
+    int body_ref; /* the document behind req.body, or LUA_NOREF */
+    int sends;    /* how often it sent */
 };
 
 struct generation {
@@ -81,9 +82,12 @@ void lua_event_push(lua_State *L, const struct sse_event *event, const struct ch
 void lua_event_push_answer(lua_State *L, struct slice body, const struct chunk *chunk);
 /* Appends what the event at index is on the wire; false when it is no event. */
 bool lua_event_render(lua_State *L, int index, struct buf *out);
-void lua_body_push(lua_State *L, struct policy *policy);
-/* Turns the writes to req.body into policy->edits; false with a message pushed. */
-bool lua_body_collect(lua_State *L, struct policy *policy);
+/* A document over body; gives its reference, for lua_body_close. */
+int lua_body_new(lua_State *L, const struct body *body);
+void lua_body_push(lua_State *L, int ref); /* pushes the table that a policy works on */
+/* Turns what was written to it into edits, which are replaced; false with a message pushed. */
+bool lua_body_collect(lua_State *L, int ref, struct body_edits *edits);
+void lua_body_close(lua_State *L, int ref); /* use of it says "this request is over" */
 
 /* A protected call that leaves a traceback in the error message. */
 int lua_call_traced(lua_State *L, int args, int results);

@@ -9,6 +9,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "json.h"
 #include "lua_core.h"
+#include "mem.h"
 #include <cJSON.h>
 #include <math.h>
 #include <stdio.h>
@@ -172,30 +173,64 @@ static bool encode_array(lua_State *L, int index, struct buf *out, int depth)
     return true;
 }
 
-static bool encode_object(lua_State *L, int index, struct buf *out, int depth)
+static int compare_names(const void *a, const void *b)
 {
-    bool first = true;
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
-    buf_add_char(out, '{');
+/* The keys of the table at index, sorted, so that the same value is always the same text; the
+ * caller frees the list.  NULL when one is no string.  The table keeps the strings alive. */
+static const char **names_of(lua_State *L, int index, size_t *count)
+{
+    const char **names = NULL;
+    size_t room = 0;
+
+    *count = 0;
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        if (lua_type(L, -2) != LUA_TSTRING) {
-            lua_pushliteral(L, "a table that is no list has a key that is no string");
-            return false;
-        }
-        size_t len;
-        const char *name = lua_tolstring(L, -2, &len);
-        if (!first)
-            buf_add_char(out, ',');
-        first = false;
-        json_quote(out, (struct slice){name, len});
-        buf_add_char(out, ':');
-        if (!encode(L, lua_gettop(L), out, depth + 1))
-            return false;
         lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) {
+            mem_free(names);
+            lua_pop(L, 1);
+            return NULL;
+        }
+        if (*count == room) {
+            room = room ? room * 2 : 8;
+            names = mem_resize(names, room * sizeof *names);
+        }
+        names[(*count)++] = lua_tostring(L, -1);
+    }
+    if (!names)
+        names = mem_resize(NULL, sizeof *names);
+    qsort(names, *count, sizeof *names, compare_names);
+    return names;
+}
+
+static bool encode_object(lua_State *L, int index, struct buf *out, int depth)
+{
+    size_t count;
+    const char **names = names_of(L, index, &count);
+    bool ok = true;
+
+    if (!names) {
+        lua_pushliteral(L, "a table that is no list has a key that is no string");
+        return false;
+    }
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < count && ok; i++) {
+        if (i)
+            buf_add_char(out, ',');
+        json_quote(out, slice_of(names[i]));
+        buf_add_char(out, ':');
+        lua_pushstring(L, names[i]);
+        lua_rawget(L, index);
+        ok = encode(L, lua_gettop(L), out, depth + 1);
+        if (ok)
+            lua_pop(L, 1);
     }
     buf_add_char(out, '}');
-    return true;
+    mem_free(names);
+    return ok;
 }
 
 static bool encode(lua_State *L, int index, struct buf *out, int depth)

@@ -10,6 +10,8 @@
 
 static const char REQUEST[] = "weir.Request";
 
+enum { SENDS_MAX = 64 }; /* a policy that sends for ever ends */
+
 static struct policy *check_request(lua_State *L)
 {
     struct policy **slot = luaL_checkudata(L, 1, REQUEST);
@@ -167,13 +169,16 @@ static void check_names(lua_State *L, int index, const char *const *names, const
     }
 }
 
+/* Leaves the edit function, or nil, on the stack. */
 static void read_options(lua_State *L, int index, struct timeouts *timeout)
 {
-    static const char *const options[] = {"timeout", NULL};
+    static const char *const options[] = {"edit", "timeout", NULL};
     static const char *const clocks[] = {"connect", "first", "idle", "total", NULL};
 
-    if (lua_isnoneornil(L, index))
+    if (lua_isnoneornil(L, index)) {
+        lua_pushnil(L);
         return;
+    }
     luaL_checktype(L, index, LUA_TTABLE);
     check_names(L, index, options, "send's options");
     lua_getfield(L, index, "timeout");
@@ -187,6 +192,9 @@ static void read_options(lua_State *L, int index, struct timeouts *timeout)
         luaL_error(L, "timeout must be a table such as { first = 10 }");
     }
     lua_pop(L, 1);
+    lua_getfield(L, index, "edit");
+    if (!lua_isnil(L, -1) && !lua_isfunction(L, -1))
+        luaL_error(L, "edit must be a function over the attempt's copy of the body");
 }
 
 /* Responses of earlier sends that nobody returned are not wanted any more. */
@@ -200,6 +208,40 @@ static void drop_earlier(struct policy *policy)
     }
 }
 
+struct copy { /* of the body, for one attempt */
+    struct buf text;
+    struct body body;
+    struct body_edits edits;
+};
+
+static void copy_free(struct copy *copy)
+{
+    body_fini(&copy->body);
+    body_edits_free(&copy->edits);
+    buf_free(&copy->text);
+}
+
+/* The edit function is on top.  Runs it over a copy of the body as the policy left it; raises
+ * when it fails. */
+static void edit_copy(lua_State *L, struct policy *policy, struct copy *copy)
+{
+    struct body_fault fault;
+
+    body_write(policy->request->body, &policy->edits, &copy->text);
+    if (body_init(&copy->body, buf_slice(&copy->text), &fault)) {
+        copy_free(copy);
+        luaL_error(L, "req.body: %s", fault.message);
+    }
+    int ref = lua_body_new(L, &copy->body);
+    lua_body_push(L, ref);
+    bool ok = lua_pcall(L, 1, 0, 0) == 0 && lua_body_collect(L, ref, &copy->edits);
+    lua_body_close(L, ref);
+    if (!ok) {
+        copy_free(copy);
+        lua_error(L);
+    }
+}
+
 /* req:send(target, options) -> res, or nil and err */
 static int request_send(lua_State *L)
 {
@@ -208,13 +250,22 @@ static int request_send(lua_State *L)
     struct policy_send send = {
         .provider = target.provider,
         .timeout = target.provider->timeout,
+        .body = policy->request->body,
         .edits = &policy->edits,
     };
+    struct copy copy = {0};
     struct buf name = {0};
 
+    if (++policy->sends > SENDS_MAX)
+        return luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
     read_options(L, 3, &send.timeout);
-    if (!lua_body_collect(L, policy))
+    if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
         return lua_error(L);
+    if (!lua_isnil(L, -1)) {
+        edit_copy(L, policy, &copy);
+        send.body = &copy.body;
+        send.edits = &copy.edits;
+    }
     resolve(policy, &target, &name);
     send.target = buf_slice(&name);
     send.model = slice_is(target.model, "*") ? policy->request->model : target.model;
@@ -222,6 +273,7 @@ static int request_send(lua_State *L)
     policy->state = POLICY_SENDING;
     policy->host->on_send(policy->host_arg, &send);
     buf_free(&name);
+    copy_free(&copy);
     return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
 }
 
@@ -337,12 +389,19 @@ static const char *const field_names[FIELD_COUNT] = {
     "body", "endpoint", "generation", "headers", "id", "key", "model", "stream", "trail"};
 static const char *const endpoint_names[ENDPOINT_COUNT] = {"chat", "completions", "embeddings"};
 
+static void push_body(lua_State *L, struct policy *policy)
+{
+    if (policy->body_ref == LUA_NOREF)
+        policy->body_ref = lua_body_new(L, policy->request->body);
+    lua_body_push(L, policy->body_ref);
+}
+
 static void push_field(lua_State *L, struct policy *policy, enum field field)
 {
     const struct policy_request *request = policy->request;
 
     switch (field) {
-    case FIELD_BODY: lua_body_push(L, policy); return;
+    case FIELD_BODY: push_body(L, policy); return;
     case FIELD_ENDPOINT: lua_pushstring(L, endpoint_names[request->endpoint]); return;
     case FIELD_GENERATION: lua_pushinteger(L, policy->generation->number); return;
     case FIELD_HEADERS: push_headers(L, policy); return;

@@ -819,7 +819,7 @@ void policy_slim(struct policy *policy)
 {
     lua_State *L = policy->generation->L;
 
-    luaL_unref(L, LUA_REGISTRYINDEX, policy->body_ref);
+    lua_body_close(L, policy->body_ref);
     policy->body_ref = LUA_NOREF;
     body_edits_free(&policy->edits);
 }
@@ -836,7 +836,7 @@ void policy_free(struct policy *policy)
         lua_response_close(L, policy->responses);
     give_coroutine(policy, false);
     luaL_unref(L, LUA_REGISTRYINDEX, policy->request_ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, policy->body_ref);
+    lua_body_close(L, policy->body_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);
     body_edits_free(&policy->edits);
     mem_free(policy);

@@ -62,7 +62,8 @@ struct policy_send {
     struct slice target;            /* "provider/model"; borrowed during the call, like the rest */
     struct slice model;             /* the model's name at the provider */
     struct timeouts timeout;        /* complete */
-    const struct body_edits *edits; /* the policy's, over the client's bytes */
+    const struct body *body;        /* the client's bytes, or this attempt's copy of them */
+    const struct body_edits *edits; /* the policy's, over these */
 };
 
 enum policy_result_kind { POLICY_RESPONSE, POLICY_REPLY };

@@ -114,7 +114,7 @@ function runtime.load(path)
 
   local lines = {}
   for i, problem in ipairs(problems) do
-    local hint = problem.suggestion and (" (did you mean %q?)"):format(problem.suggestion) or ""
+    local hint = problem.suggestion and (" (did you mean: %s)"):format(problem.suggestion) or ""
     lines[i] = ("%s: %s: %s%s"):format(path, problem.path, problem.message, hint)
   end
   return nil, lines
