@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { USUAL_BODY = 2048 }; /* what most plain answers take */
+
 static void decide(struct mock_answer *answer, const struct mock_ask *ask,
                    enum mock_endpoint endpoint, uint64_t now_us);
 static void refuse(struct mock_answer *answer, int status, const char *code, const char *message);
@@ -221,6 +223,7 @@ static void compress(struct buf *body)
 /* The body of an answer that does not walk. */
 static void fill_body(struct mock_answer *answer)
 {
+    buf_reserve(&answer->body, USUAL_BODY);
     if (answer->options->raw)
         buf_add_text(&answer->body, answer->options->raw);
     else

@@ -38,6 +38,20 @@ static void add_status_line(const struct mock_head *head, struct buf *out)
     buf_add_format(out, "HTTP/1.1 %d Mock\r\n", head->status);
 }
 
+/* Without printf, which would be a tenth of a plain answer. */
+static void add_length(size_t len, struct buf *out)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + len % 10);
+    while (len /= 10);
+    buf_add(out, SLICE("content-length: "));
+    buf_add(out, (struct slice){digits + at, sizeof digits - at});
+    buf_add(out, SLICE("\r\n"));
+}
+
 static void add_framing(const struct mock_head *head, struct buf *out)
 {
     size_t len = head->length;
@@ -47,7 +61,7 @@ static void add_framing(const struct mock_head *head, struct buf *out)
     if (head->framing == MOCK_BY_CHUNKS)
         buf_add_text(out, "transfer-encoding: chunked\r\n");
     if (head->framing == MOCK_BY_LENGTH)
-        buf_add_format(out, "content-length: %zu\r\n", len);
+        add_length(len, out);
     if (head->fault->quirks & MOCK_TWO_LENGTHS)
         buf_add_format(out, "content-length: %zu\r\n", len + 7);
     if (head->framing == MOCK_BY_CLOSE || !head->keep_alive)

@@ -164,6 +164,17 @@ static enum mock_read read_chunked(struct slice bytes, struct mock_request *requ
     return read;
 }
 
+/* Up to and with the first empty line; empty if there is none. */
+static struct slice find_head(struct slice bytes)
+{
+    struct slice rest = bytes, line;
+
+    while (take_line(&rest, &line))
+        if (!line.len)
+            return (struct slice){bytes.ptr, bytes.len - rest.len};
+    return (struct slice){0};
+}
+
 enum mock_read mock_http_read(struct slice bytes, struct mock_request *request, struct buf *decoded,
                               size_t *room)
 {
@@ -172,10 +183,9 @@ enum mock_read mock_http_read(struct slice bytes, struct mock_request *request, 
 
     *request = (struct mock_request){0};
     *room = 0;
-    const char *end = bytes.len ? memmem(bytes.ptr, bytes.len, "\r\n\r\n", 4) : NULL;
-    if (!end)
+    request->head = find_head(bytes);
+    if (!request->head.len)
         return bytes.len > MOCK_MAX_HEAD ? MOCK_READ_BAD : MOCK_READ_MORE;
-    request->head = (struct slice){bytes.ptr, (size_t)(end - bytes.ptr) + 4};
     if (!take_line(&rest, &line) || !read_request_line(line, request) ||
         !read_headers((struct slice){rest.ptr, request->head.len - (size_t)(rest.ptr - bytes.ptr)},
                       request, &kind))
