@@ -336,6 +336,15 @@ static int refuse_write(lua_State *L)
     return luaL_error(L, "this table cannot be written");
 }
 
+/* Upvalue 1: what the proxy stands for. */
+static int proxy_pairs(lua_State *L)
+{
+    lua_getglobal(L, "next");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushnil(L);
+    return 3;
+}
+
 /* Pushes a proxy through which the table on top can be read only; replaces it. */
 static void make_read_only(lua_State *L)
 {
@@ -345,6 +354,9 @@ static void make_read_only(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, refuse_write);
     lua_setfield(L, -2, "__newindex");
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, proxy_pairs, 1);
+    lua_setfield(L, -2, "__pairs");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);

@@ -273,6 +273,22 @@ static int host_call(lua_State *L)
     return 2;
 }
 
+/* pairs(t), which LuaJIT's does not do: a __pairs of the metatable's is asked. */
+static int host_pairs(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (luaL_getmetafield(L, 1, "__pairs")) {
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 3);
+        return 3;
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getglobal(L, "next");
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    return 3;
+}
+
 enum { REACH_DEPTH = 16 };
 
 /* Whether the function on top holds the table at wanted, itself or through what it holds. */
@@ -360,6 +376,7 @@ void lua_weir_push_host(lua_State *L)
         {"json_encode", host_json_encode},
         {"log", host_log},
         {"now", host_now},
+        {"pairs", host_pairs},
         {"reaches", host_reaches},
         {"read_file", host_read_file},
         {"redact", host_redact},

@@ -84,6 +84,7 @@ struct transfer {
     bool dirty;    /* is on the list of those with something to tell */
     bool repeated; /* libcurl wanted to send the request a second time */
     TAILQ_ENTRY(transfer) tell;
+    TAILQ_ENTRY(transfer) wait; /* among the held */
     TAILQ_ENTRY(transfer) link; /* among the live, or among the released */
 };
 
@@ -97,7 +98,9 @@ struct upstream {
     TAILQ_HEAD(, transfer) told; /* with something to tell */
     TAILQ_HEAD(, transfer) live;
     TAILQ_HEAD(, transfer) released; /* oldest first */
+    TAILQ_HEAD(, transfer) held;
     size_t active;
+    struct event resume;       /* for the held, on a later turn */
     struct event deliver_soon; /* after calls from outside libcurl's own turns */
     struct event linger;
     bool delivering;
@@ -115,6 +118,8 @@ struct origin {
 static void on_deliver(evutil_socket_t fd, short what, void *arg);
 static void on_linger(evutil_socket_t fd, short what, void *arg);
 static void note(struct transfer *transfer);
+static void deliver(struct upstream *upstream);
+static void resume_later(struct transfer *transfer);
 static void transfer_free(struct transfer *transfer);
 
 /* ---- origins ---- */
@@ -171,6 +176,50 @@ static CURLU *origin_url(struct origin *origin, const char *path)
         buf_free(&text);
     }
     return origin->urls[i].url;
+}
+
+/* ---- holding back: a fast stream takes turns with the others ---- */
+
+/* libcurl reads up to 100 buffers in one call; more than UNREAD_MAX of that waits
+ * for a later turn of the loop, and for an owner that reads. */
+static void hold(struct transfer *transfer)
+{
+    if (transfer->held)
+        return;
+    transfer->held = true;
+    TAILQ_INSERT_TAIL(&transfer->upstream->held, transfer, wait);
+    resume_later(transfer);
+}
+
+static void let_go(struct transfer *transfer)
+{
+    if (!transfer->held)
+        return;
+    transfer->held = false;
+    TAILQ_REMOVE(&transfer->upstream->held, transfer, wait);
+}
+
+static void resume_later(struct transfer *transfer)
+{
+    struct timeval now = {0, 0}; /* a timer, so that the sockets are looked at before */
+
+    if (transfer->held && transfer->reading)
+        event_add(&transfer->upstream->resume, &now);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+    struct upstream *upstream = arg;
+    struct transfer *transfer, *next;
+
+    for (transfer = TAILQ_FIRST(&upstream->held); transfer; transfer = next) {
+        next = TAILQ_NEXT(transfer, wait);
+        if (!transfer->reading || transfer->in.len >= UNREAD_MAX)
+            continue;
+        let_go(transfer);
+        curl_easy_pause(transfer->easy, CURLPAUSE_CONT); /* may call on_body at once */
+    }
+    deliver(upstream);
 }
 
 /* ---- libcurl's callbacks: they only note ---- */
@@ -257,8 +306,8 @@ static size_t on_body(char *bytes, size_t size, size_t len, void *arg)
 
     if (transfer->state == TRANSFER_RELEASED)
         return len;
-    if (!transfer->reading && transfer->in.len >= UNREAD_MAX) {
-        transfer->held = true;
+    if (transfer->in.len >= UNREAD_MAX) {
+        hold(transfer);
         return CURL_WRITEFUNC_PAUSE;
     }
     buf_add(&transfer->in, (struct slice){bytes, len});
@@ -311,7 +360,6 @@ static int on_close_socket(void *arg, curl_socket_t fd)
 }
 
 static void collect_done(struct shard *shard);
-static void deliver(struct upstream *upstream);
 
 static void shard_act(struct shard *shard, curl_socket_t fd, int what)
 {
@@ -569,12 +617,6 @@ static void tell(struct transfer *transfer)
     const struct upstream_handler *handler = transfer->handler;
     bool waits = transfer->in.len && transfer->has_new;
 
-    if (transfer->reading && transfer->held && !transfer->done) {
-        transfer->held = false;
-        note(transfer);
-        curl_easy_pause(transfer->easy, CURLPAUSE_CONT); /* may call on_body at once */
-        return;
-    }
     if (transfer->open_us >= 0 && !transfer->open_told) {
         transfer->open_told = true;
         if (transfer->head_done || transfer->done)
@@ -589,6 +631,7 @@ static void tell(struct transfer *transfer)
         transfer->has_new = false;
         if (transfer->done)
             note(transfer);
+        resume_later(transfer);
         handler->on_bytes(transfer->arg, &transfer->in);
     } else if (transfer->done && !waits && !transfer->done_told) {
         tell_done(transfer);
@@ -706,6 +749,7 @@ static void transfer_free(struct transfer *transfer)
 {
     struct upstream *upstream = transfer->upstream;
 
+    let_go(transfer);
     leave_shard(transfer);
     drop_upload_buffer(transfer->easy, transfer->body.len);
     easy_give(upstream, transfer->easy);
@@ -730,8 +774,9 @@ void upstream_read(struct transfer *transfer)
     transfer->reading = true;
     if (transfer->in.len)
         transfer->has_new = true;
-    if (transfer->in.len || transfer->held || transfer->done)
+    if (transfer->in.len || transfer->done)
         note_later(transfer);
+    resume_later(transfer);
 }
 
 void upstream_pause(struct transfer *transfer)
@@ -839,6 +884,8 @@ struct upstream *upstream_new(struct event_base *base)
     TAILQ_INIT(&upstream->told);
     TAILQ_INIT(&upstream->live);
     TAILQ_INIT(&upstream->released);
+    TAILQ_INIT(&upstream->held);
+    event_assign(&upstream->resume, base, -1, 0, on_resume, upstream);
     event_assign(&upstream->deliver_soon, base, -1, 0, on_deliver, upstream);
     event_assign(&upstream->linger, base, -1, 0, on_linger, upstream);
     return upstream;
@@ -855,6 +902,7 @@ void upstream_free(struct upstream *upstream)
         transfer_free(transfer);
     event_del(&upstream->deliver_soon);
     event_del(&upstream->linger);
+    event_del(&upstream->resume);
     while (upstream->pooled)
         curl_easy_cleanup(upstream->pool[--upstream->pooled]);
     while ((shard = LIST_FIRST(&upstream->shards))) {

@@ -363,11 +363,11 @@ static void serve(struct worker *worker, int listen_fd)
 
 static void free_all(struct worker *worker)
 {
+    event_del(&worker->drained); /* it would look at a server that is gone */
     exchange_cut_all(&worker->world);
     event_base_loop(worker->world.base, EVLOOP_NONBLOCK); /* exchanges are freed on a turn */
     event_del(&worker->on_term);
     event_del(&worker->on_quit);
-    event_del(&worker->drained);
     upstream_free(worker->world.upstream);
     for (size_t i = 0; i < worker->config->provider_count; i++)
         origin_free(worker->config->providers[i].origin);

@@ -18,9 +18,10 @@ runtime.failure = failure.reply
 runtime.reply = reply
 runtime.suggest = suggest
 
-local function provider_of(type_name)
-  local known, module = pcall(require, "weir.providers." .. type_name)
-  return known and module or nil
+--- Weir's own provider of that type; nil when there is none.
+local function own_provider(type_name)
+  if not host.embedded("weir.providers." .. type_name) then return nil end
+  return require("weir.providers." .. type_name)
 end
 
 --- Where a module may be: beside weir.lua, in policies/ beside it, or in Weir itself.
@@ -65,6 +66,24 @@ local function make_require(folder, weir)
   return own_require
 end
 
+--- How config.check finds a provider's type: providers/TYPE.lua beside weir.lua, else Weir's
+--- own. A file that cannot be loaded is a problem, and of no type.
+local function provider_finder(folder, own_require, problems)
+  return function(type_name)
+    local path = folder .. "providers/" .. type_name .. ".lua"
+    if not type_name:find("^[%w_-]+$") or not host.read_file(path) then
+      return type_name:find("^[%w_-]+$") and own_provider(type_name)
+    end
+    local ok, module = host.call(function() return own_require("providers." .. type_name) end)
+    if ok and type(module) == "table" then return module end
+    problems[#problems + 1] = {
+      path = path,
+      message = ok and "must return a provider, made with weir.provider's extend" or module,
+    }
+    return own_provider("openai")
+  end
+end
+
 --- A secret that is named but not there: the file would start and every request fail.
 local function missing_secrets(settings, problems)
   local function look(path, value)
@@ -101,11 +120,13 @@ function runtime.load(path)
   end)
   if not ok then return nil, { raw } end
 
+  local broken = {}
   local settings, problems = config.check(raw, {
     is_secret = host.is_secret,
-    provider = provider_of,
+    provider = provider_finder(folder, own_require, broken),
     types = TYPES,
   })
+  add_all(problems, broken)
   if settings and #problems == 0 then
     add_all(problems, targets.problems(settings, host.reaches))
     missing_secrets(settings, problems)

@@ -5,6 +5,7 @@
 --- another's environment (getfenv, setfenv, newproxy), collectgarbage, and coroutine: the core
 --- runs a policy as one, waiting looks like a call, and one of the policy's own would take the
 --- core's yields for its own.
+local host = require("weir.host")
 local sandbox = {}
 
 rawset(string, "dump", nil) -- ("").dump reaches this table, not a copy
@@ -53,6 +54,7 @@ function sandbox.env(weir, require_fn)
     tostring = plain_tostring,
   }
   for _, name in ipairs(PLAIN) do env[name] = _G[name] end
+  env.pairs = host.pairs -- honours __pairs, which req.body and req.headers have
   for _, name in ipairs(LIBRARIES) do env[name] = copy(_G[name]) end
   env._G = env
   return env
