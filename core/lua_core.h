@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "policy.h"
+#include "texts.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -79,8 +80,9 @@ struct lua_response *lua_response_test(lua_State *L, int index); /* or NULL */
 void lua_response_close(lua_State *L, struct lua_response *response);
 void lua_event_open(lua_State *L);
 void lua_event_push(lua_State *L, const struct sse_event *event, const struct chunk *chunk);
-void lua_event_push_answer(lua_State *L, struct slice body, const struct chunk *chunk);
-/* Appends what the event at index is on the wire; false when it is no event. */
+void lua_event_push_text(lua_State *L, const struct text_place *place); /* [answer] -> [event] */
+/* Appends what the event at index is on the wire (of a plain answer's text: the inside of its
+ * string); false when it is no event. */
 bool lua_event_render(lua_State *L, int index, struct buf *out);
 /* A document over body; gives its reference, for lua_body_close. */
 int lua_body_new(lua_State *L, const struct body *body);

@@ -4,7 +4,10 @@
  * Assigning text changes that one string of the message and nothing else:
  *
  *   {"id":"x","choices":[{"delta":{"content":"Hel"}}]}
- *                                             ^^^  replaced, quoted anew */
+ *                                             ^^^  replaced, quoted anew
+ *
+ * Of a plain answer each text is an event of its own, so that a filter treats
+ * both alike; the whole answer is its data. */
 /* SPDX-License-Identifier: MIT */
 #include "json.h"
 #include "lua_core.h"
@@ -78,12 +81,22 @@ void lua_event_push(lua_State *L, const struct sse_event *from, const struct chu
         describe(event, from->data, chunk);
 }
 
-void lua_event_push_answer(lua_State *L, struct slice body, const struct chunk *chunk)
+/* [answer] -> [event]: the answer as a Lua string stays behind event.data. */
+void lua_event_push_text(lua_State *L, const struct text_place *place)
 {
-    struct lua_event *event = push_event(L, (struct slice){NULL, 0}, body);
+    struct lua_event *event = push_event(L, (struct slice){NULL, 0}, place->inside);
 
-    describe(event, body, chunk);
+    event->kind = place->kind;
+    event->index = place->index;
     event->is_answer = true;
+    lua_newtable(L); /* [answer, event, environment] */
+    lua_pushlightuserdata(L, event);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -2, "answer");
+    lua_setfenv(L, -2);
+    lua_remove(L, -2);
 }
 
 /* ---- reading ---- */
@@ -117,26 +130,74 @@ static void set_slot(lua_State *L, const char *name) /* [.., value] -> [..] */
     lua_pop(L, 1);
 }
 
+/* Text with half a surrogate pair is no Unicode: the half becomes U+FFFD for who reads it. */
+static void mend_surrogates(struct slice inside, struct buf *out)
+{
+    const char *end = inside.ptr + inside.len;
+
+    for (const char *at = inside.ptr; at < end;) {
+        bool is_unit = end - at >= 6 && at[0] == '\\' && at[1] == 'u';
+        bool is_half = is_unit && (at[2] | 32) == 'd' && strchr("89abcdefABCDEF", at[3]);
+        bool is_high = is_half && strchr("89abAB", at[3]);
+        bool is_pair = is_high && end - at >= 12 && at[6] == '\\' && at[7] == 'u' &&
+                       (at[8] | 32) == 'd' && strchr("cdefCDEF", at[9]);
+        size_t len = is_pair ? 12 : is_unit ? 6 : at[0] == '\\' ? 2 : 1;
+        buf_add(out, is_half && !is_pair ? SLICE("\\ufffd") : (struct slice){at, len});
+        at += len;
+    }
+}
+
+static void push_unescaped(lua_State *L, struct slice inside)
+{
+    struct buf text = {0}, mended = {0};
+    enum err err = json_unescape(inside, &text);
+
+    if (err == ERR_UTF8) {
+        mend_surrogates(inside, &mended);
+        err = json_unescape(buf_slice(&mended), &text);
+    }
+    if (err)
+        lua_pushnil(L); /* \u0000: such a text passes unread */
+    else
+        lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
+    buf_free(&text);
+    buf_free(&mended);
+}
+
+static struct slice text_inside(const struct lua_event *event)
+{
+    if (event->is_answer)
+        return event->data;
+    return (struct slice){event->data.ptr + event->text_at, event->text_len};
+}
+
 static void push_text(lua_State *L, const struct lua_event *event)
 {
-    struct buf text = {0};
-
-    if (event->is_text_set) {
+    if (event->is_text_set)
         push_slot(L, "text");
-        return;
-    }
-    if (!event->text_at ||
-        json_unescape((struct slice){event->data.ptr + event->text_at, event->text_len}, &text)) {
-        lua_pushnil(L); /* a text that Lua cannot hold passes unread */
-        return;
-    }
-    lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
-    buf_free(&text);
+    else if (event->is_answer || event->text_at)
+        push_unescaped(L, text_inside(event));
+    else
+        lua_pushnil(L);
+}
+
+/* What event.data decodes: the event's message, or the whole answer. */
+static bool decode(lua_State *L, const struct lua_event *event)
+{
+    size_t len;
+
+    if (!event->is_answer)
+        return lua_json_decode(L, event->data, 0, NULL);
+    push_slot(L, "answer");
+    const char *answer = lua_tolstring(L, -1, &len);
+    bool ok = lua_json_decode(L, (struct slice){answer, len}, 0, NULL);
+    lua_remove(L, ok ? -2 : -3);
+    return ok;
 }
 
 static void push_data(lua_State *L, const struct lua_event *event)
 {
-    if (!event->has_data) {
+    if (!event->has_data && !event->is_answer) {
         lua_pushnil(L);
         return;
     }
@@ -148,7 +209,7 @@ static void push_data(lua_State *L, const struct lua_event *event)
         if (!lua_isnil(L, -1))
             return;
     }
-    if (!lua_json_decode(L, event->data, 0, NULL)) {
+    if (!decode(L, event)) {
         lua_pop(L, 1); /* the message: nil is left */
         return;
     }
@@ -186,7 +247,7 @@ static int event_newindex(lua_State *L)
     if (strcmp(name, "text") != 0)
         return luaL_error(L, "event.%s cannot be set, only event.text", name);
     luaL_checktype(L, 3, LUA_TSTRING);
-    if (!event->text_at)
+    if (!event->text_at && !event->is_answer)
         return luaL_error(L,
                           "an event of kind '%s' carries no text; make one with event:copy(text)",
                           event->is_done ? "done" : chunk_kind_name(event->kind));
@@ -231,6 +292,22 @@ static void add_content_chunk(struct buf *out, const struct lua_event *like, str
     buf_add_text(out, chat ? "},\"finish_reason\":null}]}" : ",\"finish_reason\":null}]}");
 }
 
+/* A text of a plain answer: one more piece of the same. */
+static int copy_text(lua_State *L, const struct lua_event *event)
+{
+    struct text_place place = {event->kind, event->index, {NULL, 0}};
+
+    lua_settop(L, 2); /* [event, text] */
+    lua_getfenv(L, 1);
+    lua_getfield(L, -1, "answer"); /* [event, text, environment, answer] */
+    lua_event_push_text(L, &place);
+    lua_replace(L, 1);
+    lua_settop(L, 2); /* [copy, text] */
+    set_slot(L, "text");
+    ((struct lua_event *)lua_touserdata(L, 1))->is_text_set = true;
+    return 1;
+}
+
 /* event:copy(text) -> event */
 static int event_copy(lua_State *L)
 {
@@ -240,6 +317,8 @@ static int event_copy(lua_State *L)
     struct buf data = {0};
     struct chunk chunk;
 
+    if (event->is_answer)
+        return copy_text(L, event);
     add_content_chunk(&data, event, (struct slice){text, len});
     struct lua_event *copy = push_event(L, (struct slice){NULL, 0}, buf_slice(&data));
     if (chunk_read(copy->data, &chunk) == ERR_OK)
@@ -265,6 +344,25 @@ static void add_data_with_text(lua_State *L, int index, const struct lua_event *
     lua_pop(L, 2);
 }
 
+/* The inside of a string of a plain answer: as it came, or what was set. */
+static void add_text(lua_State *L, int index, const struct lua_event *event, struct buf *out)
+{
+    struct buf quoted = {0};
+    size_t len;
+
+    if (!event->is_text_set) {
+        buf_add(out, event->data);
+        return;
+    }
+    lua_getfenv(L, index);
+    lua_getfield(L, -1, "text");
+    const char *text = lua_tolstring(L, -1, &len);
+    json_quote(&quoted, (struct slice){text, len});
+    buf_add(out, (struct slice){quoted.ptr + 1, quoted.len - 2});
+    buf_free(&quoted);
+    lua_pop(L, 2);
+}
+
 /* Each line of a value gets its own "data: ". */
 static void add_data_lines(struct buf *out, struct slice data)
 {
@@ -287,6 +385,10 @@ bool lua_event_render(lua_State *L, int index, struct buf *out)
 
     if (!event)
         return false;
+    if (event->is_answer) {
+        add_text(L, index, event, out);
+        return true;
+    }
     if (event->raw.len && !event->is_text_set) {
         buf_add(out, event->raw);
         return true;
@@ -295,10 +397,7 @@ bool lua_event_render(lua_State *L, int index, struct buf *out)
         add_data_with_text(L, index, event, &data);
     else
         buf_add(&data, event->data);
-    if (event->is_answer)
-        buf_add(out, buf_slice(&data));
-    else
-        add_data_lines(out, buf_slice(&data));
+    add_data_lines(out, buf_slice(&data));
     buf_free(&data);
     return true;
 }

@@ -750,20 +750,40 @@ bool policy_filter_event(struct policy *policy, const struct sse_event *event,
     return filter(policy, out);
 }
 
+struct answer_filter {
+    struct policy *policy;
+    struct slice body;
+    struct buf out;
+    const char *copied; /* so far of body */
+    bool failed;
+};
+
+static void filter_text(void *arg, const struct text_place *place)
+{
+    struct answer_filter *f = arg;
+    lua_State *L = f->policy->generation->L;
+
+    if (f->failed)
+        return;
+    buf_add(&f->out, (struct slice){f->copied, (size_t)(place->inside.ptr - f->copied)});
+    f->copied = place->inside.ptr + place->inside.len;
+    lua_pushlstring(L, f->body.ptr, f->body.len);
+    lua_event_push_text(L, place);
+    f->failed = !filter(f->policy, &f->out);
+}
+
 bool policy_filter_answer(struct policy *policy, struct buf *body)
 {
-    struct chunk chunk;
-    struct buf out = {0};
+    struct answer_filter f = {.policy = policy, .body = buf_slice(body), .copied = body->ptr};
 
-    if (chunk_read(buf_slice(body), &chunk))
-        return true; /* not an object: nothing that a filter could see */
-    lua_event_push_answer(policy->generation->L, buf_slice(body), &chunk);
-    if (!filter(policy, &out)) {
-        buf_free(&out);
+    texts_each(f.body, filter_text, &f);
+    if (f.failed) {
+        buf_free(&f.out);
         return false;
     }
+    buf_add(&f.out, (struct slice){f.copied, (size_t)(body->ptr + body->len - f.copied)});
     buf_free(body);
-    *body = out;
+    *body = f.out;
     return true;
 }
 

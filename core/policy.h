@@ -152,7 +152,8 @@ bool policy_has_filters(const struct policy *policy);
 MUST_CHECK bool policy_filter_event(struct policy *policy, const struct sse_event *event,
                                     const struct chunk *chunk, struct buf *out);
 
-/* The same over a plain answer: replaces body's text by what the filters made of it. */
+/* The same over each text of a plain answer (texts.h): replaces in body what the filters changed.
+ */
 MUST_CHECK bool policy_filter_answer(struct policy *policy, struct buf *body);
 
 struct policy_end {

@@ -25,8 +25,10 @@ local function clean_member(body, name, find)
   if cleaned ~= value then body[name] = cleaned end
 end
 
---- A plain answer is whole: nothing has to wait.
+--- A plain answer is whole: nothing has to wait. What is for a tool stays as it is, for the tool
+--- needs it.
 local function clean_answer(event, find)
+  if event.kind == "tool_call" then return event end
   local cleaned = event.text and scan.replace(event.text, find)
   if cleaned ~= event.text then event.text = cleaned end
   return event
