@@ -32,6 +32,11 @@ function fake.host()
   function host.json_array(list) return setmetatable(list, { __jsontype = "array" }) end
   function host.redact(text) return (text:gsub("sk%-%w+", "[key]")) end
   function host.where() return nil end
+  function host.pairs(value)
+    local meta = getmetatable(value)
+    if meta and meta.__pairs then return meta.__pairs(value) end
+    return pairs(value)
+  end
   return host
 end
 
