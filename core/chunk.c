@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "chunk.h"
 #include "json.h"
+#include "json_plain.h"
 
 struct walk { /* what is known before the message has been seen whole */
     struct json json;
@@ -29,6 +30,9 @@ static void read_x_groq(struct walk *walk);
 static void read_usage(struct walk *walk);
 static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *number);
 static int64_t read_number(struct walk *walk);
+static bool is_filled_list(struct slice value);
+static bool enter_object(struct walk *walk);
+static bool enter_array(struct walk *walk);
 static void claim(struct chunk *chunk, enum chunk_kind kind, struct slice text);
 static void settle(struct walk *walk, struct slice data);
 static int64_t larger(int64_t a, int64_t b);
@@ -42,6 +46,12 @@ static inline bool named(const struct walk *walk, struct slice name, const char 
 static inline struct slice inside_of(struct slice string)
 {
     return (struct slice){string.ptr + 1, string.len - 2};
+}
+
+/* True of the span of a string with something in it. */
+static inline bool is_text(struct slice value)
+{
+    return value.len > 2 && *value.ptr == '"';
 }
 
 enum err chunk_read(struct slice data, struct chunk *chunk)
@@ -109,7 +119,7 @@ static void read_top(struct walk *walk)
     struct slice name;
 
     json_enter_object(json);
-    while (json_next_member(json, &name)) {
+    while (json_plain_next_member(json, &name)) {
         if (named(walk, name, "choices"))
             read_choices(walk);
         else if (named(walk, name, "usage"))
@@ -124,7 +134,7 @@ static void read_top(struct walk *walk)
             read_response(walk);
         else {
             walk->is_list |= named(walk, name, "data");
-            json_skip(json);
+            json_plain_skip(json);
         }
     }
 }
@@ -132,11 +142,10 @@ static void read_top(struct walk *walk)
 /* Messages of the Responses API and of Anthropic's have a type. */
 static void read_type(struct walk *walk)
 {
-    bool string = json_peek(&walk->json) == JSON_STRING;
-    struct slice value = json_skip(&walk->json);
+    struct slice value = json_plain_skip(&walk->json);
 
     walk->is_list = true;
-    if (walk->json.err || !string)
+    if (!is_text(value))
         return;
     struct slice type = inside_of(value);
     walk->is_failure = json_string_is(type, "error") || json_string_is(type, "response.failed");
@@ -146,25 +155,21 @@ static void read_response(struct walk *walk)
 {
     struct slice name;
 
-    if (json_peek(&walk->json) != JSON_OBJECT) {
-        json_skip(&walk->json);
+    if (!enter_object(walk))
         return;
-    }
-    json_enter_object(&walk->json);
-    while (json_next_member(&walk->json, &name))
+    while (json_plain_next_member(&walk->json, &name))
         if (named(walk, name, "error"))
             read_error(walk, &walk->response_error);
         else
-            json_skip(&walk->json);
+            json_plain_skip(&walk->json);
 }
 
 /* Any value but null is an error: an object, a text, a code. */
 static void read_error(struct walk *walk, struct slice *error)
 {
-    bool null = json_peek(&walk->json) == JSON_NULL;
-    struct slice value = json_skip(&walk->json);
+    struct slice value = json_plain_skip(&walk->json);
 
-    if (!null && !error->ptr)
+    if (value.len && *value.ptr != 'n' && !error->ptr)
         *error = value;
 }
 
@@ -172,29 +177,24 @@ static void read_choices(struct walk *walk)
 {
     struct json *json = &walk->json;
 
-    if (json_peek(json) != JSON_ARRAY) {
-        json_skip(json);
+    if (!enter_array(walk))
         return;
-    }
     walk->chunk->choices = 0;
-    json_enter_array(json);
     while (json_next_element(json)) {
-        if (json_peek(json) == JSON_OBJECT)
+        if (enter_object(walk))
             read_choice(walk);
-        else
-            json_skip(json);
         walk->chunk->choices++;
     }
 }
 
+/* Inside the object. */
 static void read_choice(struct walk *walk)
 {
     struct json *json = &walk->json;
     struct slice name;
 
     claim(walk->chunk, CHUNK_ROLE, (struct slice){0});
-    json_enter_object(json);
-    while (json_next_member(json, &name)) {
+    while (json_plain_next_member(json, &name)) {
         if (named(walk, name, "delta") || named(walk, name, "message"))
             read_message(walk);
         else if (named(walk, name, "text"))
@@ -208,7 +208,7 @@ static void read_choice(struct walk *walk)
             if (walk->chunk->choices == 0 && index > 0 && index <= INT32_MAX)
                 walk->chunk->index = (int)index;
         } else
-            json_skip(json);
+            json_plain_skip(json);
     }
 }
 
@@ -218,12 +218,9 @@ static void read_message(struct walk *walk)
     struct json *json = &walk->json;
     struct slice name;
 
-    if (json_peek(json) != JSON_OBJECT) {
-        json_skip(json);
+    if (!enter_object(walk))
         return;
-    }
-    json_enter_object(json);
-    while (json_next_member(json, &name)) {
+    while (json_plain_next_member(json, &name)) {
         if (named(walk, name, "content") || named(walk, name, "refusal"))
             read_text(walk, CHUNK_CONTENT);
         else if (named(walk, name, "reasoning") || named(walk, name, "reasoning_content"))
@@ -231,57 +228,36 @@ static void read_message(struct walk *walk)
         else if (named(walk, name, "tool_calls") || named(walk, name, "function_call"))
             read_tool_calls(walk);
         else
-            json_skip(json);
+            json_plain_skip(json);
     }
 }
 
 /* A string, or the list of parts that Mistral's thinking models send. */
 static void read_text(struct walk *walk, enum chunk_kind kind)
 {
-    struct json *json = &walk->json;
-    enum json_kind value_kind = json_peek(json);
+    struct slice value = json_plain_skip(&walk->json);
 
-    if (value_kind == JSON_STRING) {
-        struct slice value = json_skip(json);
-        if (value.len > 2)
-            claim(walk->chunk, kind, inside_of(value));
-    } else if (value_kind == JSON_ARRAY) {
-        json_enter_array(json);
-        for (bool any = false; json_next_element(json); any = true) {
-            if (!any)
-                claim(walk->chunk, kind, (struct slice){0});
-            json_skip(json);
-        }
-    } else
-        json_skip(json);
+    if (is_text(value))
+        claim(walk->chunk, kind, inside_of(value));
+    else if (is_filled_list(value))
+        claim(walk->chunk, kind, (struct slice){0});
 }
 
 /* A list with something in it, or the single object of old function calls. */
 static void read_tool_calls(struct walk *walk)
 {
-    struct json *json = &walk->json;
-    enum json_kind kind = json_peek(json);
+    struct slice value = json_plain_skip(&walk->json);
 
-    if (kind == JSON_OBJECT)
+    if (is_filled_list(value) || (value.len && *value.ptr == '{'))
         claim(walk->chunk, CHUNK_TOOL_CALL, (struct slice){0});
-    if (kind != JSON_ARRAY) {
-        json_skip(json);
-        return;
-    }
-    json_enter_array(json);
-    while (json_next_element(json)) {
-        claim(walk->chunk, CHUNK_TOOL_CALL, (struct slice){0});
-        json_skip(json);
-    }
 }
 
 /* Some servers send "" where they mean null. */
 static void read_finish(struct walk *walk)
 {
-    bool string = json_peek(&walk->json) == JSON_STRING;
-    struct slice value = json_skip(&walk->json);
+    struct slice value = json_plain_skip(&walk->json);
 
-    if (!string || value.len <= 2)
+    if (!is_text(value))
         return;
     claim(walk->chunk, CHUNK_FINISH, (struct slice){0});
     if (!walk->chunk->finish.ptr)
@@ -293,18 +269,15 @@ static void read_x_groq(struct walk *walk)
 {
     struct slice name;
 
-    if (json_peek(&walk->json) != JSON_OBJECT) {
-        json_skip(&walk->json);
+    if (!enter_object(walk))
         return;
-    }
-    json_enter_object(&walk->json);
-    while (json_next_member(&walk->json, &name)) {
+    while (json_plain_next_member(&walk->json, &name)) {
         if (named(walk, name, "usage") && !walk->chunk->usage.ptr)
             read_usage(walk);
         else if (named(walk, name, "error"))
             read_error(walk, &walk->chunk->error);
         else
-            json_skip(&walk->json);
+            json_plain_skip(&walk->json);
     }
 }
 
@@ -314,14 +287,11 @@ static void read_usage(struct walk *walk)
     struct chunk_usage *count = &walk->chunk->count;
     struct slice name;
 
-    if (json_peek(json) != JSON_OBJECT) {
-        json_skip(json);
+    if (!enter_object(walk))
         return;
-    }
-    const char *from = json->ptr;
+    const char *from = json->ptr - 1;
     *count = chunk_usage_none();
-    json_enter_object(json);
-    while (json_next_member(json, &name)) {
+    while (json_plain_next_member(json, &name)) {
         if (named(walk, name, "prompt_tokens"))
             count->prompt = read_number(walk);
         else if (named(walk, name, "completion_tokens"))
@@ -333,7 +303,7 @@ static void read_usage(struct walk *walk)
         else if (named(walk, name, "completion_tokens_details"))
             read_usage_detail(walk, "reasoning_tokens", &count->reasoning);
         else
-            json_skip(json);
+            json_plain_skip(json);
     }
     walk->chunk->usage = (struct slice){from, (size_t)(json->ptr - from)};
 }
@@ -342,26 +312,22 @@ static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *nu
 {
     struct slice name;
 
-    if (json_peek(&walk->json) != JSON_OBJECT) {
-        json_skip(&walk->json);
+    if (!enter_object(walk))
         return;
-    }
-    json_enter_object(&walk->json);
-    while (json_next_member(&walk->json, &name))
+    while (json_plain_next_member(&walk->json, &name))
         if (named(walk, name, wanted))
             *number = read_number(walk);
         else
-            json_skip(&walk->json);
+            json_plain_skip(&walk->json);
 }
 
 /* A count: the whole part of a number, -1 for what is none or does not fit. */
 static int64_t read_number(struct walk *walk)
 {
-    bool is_number = json_peek(&walk->json) == JSON_NUMBER;
-    struct slice value = json_skip(&walk->json);
+    struct slice value = json_plain_skip(&walk->json);
     int64_t number = 0;
 
-    if (!is_number || value.len == 0 || value.ptr[0] == '-')
+    if (value.len == 0)
         return -1;
     for (size_t i = 0; i < value.len && value.ptr[i] != '.'; i++) {
         int digit = value.ptr[i] - '0';
@@ -370,6 +336,37 @@ static int64_t read_number(struct walk *walk)
         number = 10 * number + digit;
     }
     return number;
+}
+
+/* True of the span of a list with something in it. */
+static bool is_filled_list(struct slice value)
+{
+    if (value.len <= 2 || *value.ptr != '[')
+        return false;
+    struct json json = json_init(value);
+    return json_enter_array(&json) && json_next_element(&json);
+}
+
+/* Into the object that comes next; a value of another kind is stepped over. */
+static bool enter_object(struct walk *walk)
+{
+    if (json_plain_enter(&walk->json, '{'))
+        return true;
+    if (json_peek(&walk->json) == JSON_OBJECT)
+        return json_enter_object(&walk->json);
+    json_plain_skip(&walk->json);
+    return false;
+}
+
+/* The same for an array. */
+static bool enter_array(struct walk *walk)
+{
+    if (json_plain_enter(&walk->json, '['))
+        return true;
+    if (json_peek(&walk->json) == JSON_ARRAY)
+        return json_enter_array(&walk->json);
+    json_plain_skip(&walk->json);
+    return false;
 }
 
 /* The strongest thing that is said gives the chunk its kind and text. */

@@ -17,21 +17,16 @@ static const char *fail(struct json *json, const char *at, enum err err);
 static const char *step_value(struct json *json, const char *ptr);
 static const char *step_down(struct json *json, const char *ptr, struct nest *nest);
 static const char *step_up(struct json *json, const char *ptr, const struct nest *nest, int floor);
-static const char *step_hard_string(struct json *json, const char *ptr);
+static const char *step_scalar(struct json *json, const char *ptr);
+static const char *step_name(struct json *json, const char *ptr, const char **name_end);
+static const char *step_string(struct json *json, const char *ptr);
 static const char *step_escape(struct json *json, const char *ptr);
 static const char *step_utf8(struct json *json, const char *ptr);
 static const char *step_number(struct json *json, const char *ptr);
 static const char *step_digits(struct json *json, const char *ptr);
 static const char *step_literal(struct json *json, const char *ptr, struct slice word);
-
-/* White space is mostly absent: the first test tells. */
-static inline const char *step_space(const char *ptr, const char *end)
-{
-    while (ptr < end && (unsigned char)*ptr <= ' ' &&
-           (*ptr == ' ' || *ptr == '\n' || *ptr == '\r' || *ptr == '\t'))
-        ptr++;
-    return ptr;
-}
+static bool enter(struct json *json, char opening);
+static bool next(struct json *json, char closing);
 
 /* True of a sequence of three bytes, as most of the world's scripts have:
  * 1110xxxx 10xxxxxx 10xxxxxx, where under 0xe0 the second byte has bit 5, and
@@ -55,7 +50,7 @@ enum json_kind json_peek(struct json *json)
 {
     if (json->err)
         return JSON_NONE;
-    json->ptr = step_space(json->ptr, json->end);
+    json->ptr = json_step_space(json->ptr, json->end);
     if (json->ptr == json->end)
         return JSON_NONE;
     switch (*json->ptr) {
@@ -74,7 +69,7 @@ struct slice json_skip(struct json *json)
 {
     if (json->err)
         return (struct slice){0};
-    const char *from = step_space(json->ptr, json->end);
+    const char *from = json_step_space(json->ptr, json->end);
     const char *to = step_value(json, from);
     if (!to)
         return (struct slice){0};
@@ -116,7 +111,7 @@ enum err json_finish(struct json *json)
 {
     if (json->err)
         return json->err;
-    json->ptr = step_space(json->ptr, json->end);
+    json->ptr = json_step_space(json->ptr, json->end);
     if (json->ptr != json->end)
         json->err = ERR_TRAILING;
     return json->err;
@@ -157,7 +152,7 @@ static const char *step_value(struct json *json, const char *ptr)
 static const char *step_down(struct json *json, const char *ptr, struct nest *nest)
 {
     for (;;) {
-        ptr = step_space(ptr, json->end);
+        ptr = json_step_space(ptr, json->end);
         if (ptr == json->end || (*ptr != '{' && *ptr != '['))
             return step_scalar(json, ptr);
 
@@ -169,7 +164,7 @@ static const char *step_down(struct json *json, const char *ptr, struct nest *ne
         *objects = object ? *objects | bit : *objects & ~bit;
         json->depth++;
 
-        ptr = step_space(ptr + 1, json->end);
+        ptr = json_step_space(ptr + 1, json->end);
         if (ptr < json->end && *ptr == (object ? '}' : ']'))
             return ptr;
         if (object)
@@ -186,11 +181,11 @@ static const char *step_up(struct json *json, const char *ptr, const struct nest
         int at = json->depth - 1;
         bool object = nest->objects[at / 64] >> (at % 64) & 1;
 
-        ptr = step_space(ptr, json->end);
+        ptr = json_step_space(ptr, json->end);
         if (ptr == json->end)
             return fail(json, ptr, ERR_SYNTAX);
         if (*ptr == ',')
-            return object ? step_name(json, step_space(ptr + 1, json->end), NULL) : ptr + 1;
+            return object ? step_name(json, json_step_space(ptr + 1, json->end), NULL) : ptr + 1;
         if (*ptr != (object ? '}' : ']'))
             return fail(json, ptr, ERR_SYNTAX);
         json->depth--;
@@ -222,7 +217,7 @@ static const char *step_name(struct json *json, const char *ptr, const char **na
         return NULL;
     if (name_end)
         *name_end = ptr - 1;
-    ptr = step_space(ptr, json->end);
+    ptr = json_step_space(ptr, json->end);
     if (ptr == json->end || *ptr != ':')
         return fail(json, ptr, ERR_SYNTAX);
     return ptr + 1;
@@ -233,7 +228,7 @@ static const char *step_string(struct json *json, const char *ptr)
 {
     json->escaped = false;
     for (;;) {
-        ptr = json_find_special(ptr, json->end);
+        ptr = json_step_prose(ptr, json->end);
         if (ptr == json->end)
             return fail(json, ptr, ERR_SYNTAX);
         if (*ptr == '"')
@@ -335,7 +330,7 @@ static bool next(struct json *json, char closing)
 {
     if (json->err)
         return false;
-    const char *ptr = step_space(json->ptr, json->end);
+    const char *ptr = json_step_space(json->ptr, json->end);
     if (ptr == json->end)
         return fail(json, ptr, ERR_SYNTAX);
     if (*ptr == closing) {
@@ -347,7 +342,7 @@ static bool next(struct json *json, char closing)
     if (!json->fresh) {
         if (*ptr != ',')
             return fail(json, ptr, ERR_SYNTAX);
-        ptr = step_space(ptr + 1, json->end);
+        ptr = json_step_space(ptr + 1, json->end);
         if (ptr < json->end && *ptr == closing)
             return fail(json, ptr, ERR_SYNTAX);
     }

@@ -78,7 +78,7 @@ void json_quote(struct buf *out, struct slice text)
     buf_reserve(out, text.len + 2);
     buf_add_char(out, '"');
     for (const char *ptr = text.ptr; ptr < end;) {
-        const char *special = json_find_special(ptr, end);
+        const char *special = json_step_prose(ptr, end);
         buf_add(out, (struct slice){ptr, (size_t)(special - ptr)});
         ptr = special;
         if (ptr == end)

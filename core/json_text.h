@@ -1,48 +1,73 @@
-/* json_text.h -- what lies inside JSON strings, for json.c and json_string.c:
- * which bytes are special, how long a UTF-8 sequence is, what \uXXXX says.
+/* json_text.h -- bytes of JSON text, for the files of json: which ones end a
+ * run, how long a UTF-8 sequence is, what \uXXXX says.
  *
- * Inline, because most bytes of a request are prose inside strings. */
+ * Inline, and by blocks where it pays: most bytes of a request are prose inside
+ * strings, and most white space is indentation. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "slice.h"
 #if defined(__SSE2__) && !defined(JSON_SCALAR)
 #include <emmintrin.h>
-#endif
 
-#if defined(__SSE2__) && !defined(JSON_SCALAR)
 enum { JSON_BLOCK = 16 }; /* bytes that are looked at together */
 
-/* A bit for each of the JSON_BLOCK bytes that a string cannot simply hold. */
-static inline unsigned json_find_in_block(const char *ptr)
+/* A bit for each byte of a block that a string cannot simply hold: a quote, a
+ * backslash, a control byte, or one of a UTF-8 sequence. */
+static inline unsigned json_find_special(const char *ptr)
 {
     __m128i block = _mm_loadu_si128((const __m128i *)ptr);
     __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-    /* x ^ 2 is 0x20 of a quote alone, and keeps control bytes below it and those from 0x80 on
-     * negative: as signed bytes, all of these are then below 0x21, and no others */
-    __m128i flipped = _mm_xor_si128(block, _mm_set1_epi8(2));
-    __m128i other = _mm_cmpgt_epi8(_mm_set1_epi8(0x21), flipped);
+    /* x ^ 2 makes 0x20 of a quote alone, leaves control bytes below that and those from 0x80
+     * on negative: as signed bytes these are the ones below 0x21, so that less 0x21 (never
+     * past -0x80) they, and no others, have the sign that the mask is made of */
+    __m128i other = _mm_xor_si128(block, _mm_set1_epi8(2));
+    other = _mm_subs_epi8(other, _mm_set1_epi8(0x21));
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(other, backslash));
+}
+
+/* With how many spaces a block begins. */
+static inline int json_count_spaces(const char *ptr)
+{
+    __m128i block = _mm_loadu_si128((const __m128i *)ptr);
+    int spaces = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(' ')));
+    return __builtin_ctz(~(unsigned)spaces);
 }
 #else
 enum { JSON_BLOCK = 1 };
 
-static inline unsigned json_find_in_block(const char *ptr)
+static inline unsigned json_find_special(const char *ptr)
 {
     return (signed char)*ptr < ' ' || *ptr == '"' || *ptr == '\\';
 }
+
+static inline int json_count_spaces(const char *ptr)
+{
+    return *ptr == ' ';
+}
 #endif
 
-/* The next byte that a string cannot simply hold: a quote, a backslash, a
- * control byte, or the start of a UTF-8 sequence. */
-static inline const char *json_find_special(const char *ptr, const char *end)
+/* Over what a string can simply hold: to the first byte that is special, or end. */
+static inline const char *json_step_prose(const char *ptr, const char *end)
 {
     for (; end - ptr >= JSON_BLOCK; ptr += JSON_BLOCK) {
-        unsigned found = json_find_in_block(ptr);
+        unsigned found = json_find_special(ptr);
         if (found)
             return ptr + __builtin_ctz(found);
     }
     while (ptr < end && (signed char)*ptr >= ' ' && *ptr != '"' && *ptr != '\\')
         ptr++;
+    return ptr;
+}
+
+/* Over white space, which is mostly absent, or indents a line. */
+static inline const char *json_step_space(const char *ptr, const char *end)
+{
+    for (; ptr < end && (unsigned char)*ptr <= ' '; ptr++) {
+        if (*ptr == '\n' && end - ptr > JSON_BLOCK)
+            ptr += json_count_spaces(ptr + 1);
+        else if (*ptr != ' ' && *ptr != '\n' && *ptr != '\r' && *ptr != '\t')
+            break;
+    }
     return ptr;
 }
 
