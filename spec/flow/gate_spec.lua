@@ -78,7 +78,9 @@ describe("the gate", function()
   end)
 
   local function assert_alive()
-    assert.equal(200, gateway:request { path = "/healthz" }:read_response().status)
+    local client = gateway:request { path = "/healthz" }
+    assert.equal(200, client:read_response().status)
+    client:close()
   end
 
   for name, case in pairs(unsound) do
