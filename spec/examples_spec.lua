@@ -54,9 +54,9 @@ end
 --- The providers that a weir.lua writes down, each with url(name) as its base URL.
 local function at_mocks(text, url)
   return (text:gsub("(providers = )(%b{})", function(head, block)
-    return head .. "{" .. block:sub(2):gsub("([%w_]+)( *= {)(.-})", function(name, open, rest)
-      rest = rest:gsub('%s*base_url = "[^"]*",?', "")
-      return ("%s%s base_url = %q,%s"):format(name, open, url(name), rest)
+    return head .. "{" .. block:sub(2):gsub("([%w_]+ *= *)(%b{})", function(name, provider)
+      provider = provider:sub(2):gsub('%s*base_url = "[^"]*",?', "")
+      return ("%s{ base_url = %q,%s"):format(name, url(name:match("[%w_]+")), provider)
     end)
   end))
 end
@@ -218,11 +218,12 @@ describe("the examples", function()
     assert.is_nil(served.child.text.err:find("ada@", 1, true))
   end)
 
-  it("in hide-thinking streams no thought", function()
+  it("in hide-thinking sends no thought", function()
     url("groq", "--reasoning", "let me think")
     serve("hide-thinking")
     assert.is_truthy(ask("aloud", { stream = true }).body:find("think", 1, true))
     assert.is_nil(ask("default", { stream = true }).body:find("think", 1, true))
+    assert.is_nil(ask("default").body:find("think", 1, true))
   end)
 
   it("in own-provider reads how long Gemini asks to wait", function()
@@ -350,11 +351,14 @@ describe("the documents", function()
 
   for _, page in ipairs(pages) do
     it("show in " .. page .. " what stands in examples", function()
-      for language, block in read(page):gmatch("\n```(%w+)\n(.-\n)```\n") do
+      local text, found = read(page), 0
+      for language, block in text:gmatch("\n```(%w+)\n(.-\n)```\n") do
+        found = found + 1
         if shown[language] then
           assert(is_in_examples(block), page .. ": in no file of examples/:\n" .. block)
         end
       end
+      assert.equal(found, select(2, text:gsub("\n```%w+\n", "")))
     end)
 
     it("link in " .. page .. " to files that are there", function()
