@@ -483,7 +483,6 @@ static CURL *easy_new(struct upstream *upstream)
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver thread */
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)MAX_AGE_S);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -877,7 +876,8 @@ struct upstream *upstream_new(struct event_base *base)
 {
     struct upstream *upstream = mem_new(sizeof *upstream);
 
-    if (curl_global_init(CURL_GLOBAL_DEFAULT))
+    if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, mem_lib_malloc, mem_free, mem_lib_realloc,
+                             mem_lib_strdup, mem_lib_calloc))
         abort();
     upstream->base = base;
     LIST_INIT(&upstream->shards);

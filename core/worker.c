@@ -303,6 +303,8 @@ static bool make_origins(const struct config *config)
  * system each time costs more than the copying. */
 static void keep_memory(void)
 {
+    mem_pool_start();
+    event_set_mem_functions(mem_lib_malloc, mem_lib_realloc, mem_free);
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
     mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
 }
@@ -381,8 +383,8 @@ int worker_run(const struct worker_settings *settings)
     struct worker worker = {0};
     struct buf problems = {0};
 
+    keep_memory(); /* before libevent allocates anything */
     event_set_log_callback(on_libevent_log);
-    keep_memory();
     worker.world.limits = settings->limits;
     worker.world.generation =
         generation_load(settings->config_path, 1, settings->limits, &problems);
