@@ -361,6 +361,16 @@ describe("the documents", function()
       assert.equal(found, select(2, text:gsub("\n```%w+\n", "")))
     end)
 
+    it("give in " .. page .. " commands that weir mock takes", function()
+      for line in read(page):gmatch("\n(weir mock %-%-listen [^\n]*)") do
+        line = line:gsub(" +#.*", ""):gsub("127%.0%.0%.1:%d+", "127.0.0.1:0")
+        local mock = process.start { "sh", "-c", "exec " .. (os.getenv("WEIR") or "build/weir")
+          .. line:sub(5) }
+        mock:wait_for("out", function(text) return text:find("listening on", 1, true) end, line)
+        mock:kill()
+      end
+    end)
+
     it("link in " .. page .. " to files that are there", function()
       local folder = page:match("^(.*/)") or ""
       for link in read(page):gmatch("%]%(([^)#:]+)#?[^)]*%)") do
