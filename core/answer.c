@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "answer.h"
 #include "client.h"
+#include "head.h"
 #include "json.h"
 
 static void add_member(struct buf *out, const char *name, const char *value)
@@ -28,12 +29,12 @@ static void reply(struct client *client, int status, struct slice json, int retr
 {
     struct buf headers = {0};
 
-    client_head_add(&headers, "content-type", SLICE("application/json"));
-    client_head_add(&headers, "x-request-id", slice_of(client_id(client)));
+    head_add(&headers, "content-type", SLICE("application/json"));
+    head_add(&headers, "x-request-id", slice_of(client_id(client)));
     if (retry_after)
         buf_add_format(&headers, "retry-after: %d\r\n", retry_after);
     if (allow)
-        client_head_add(&headers, "allow", slice_of(allow));
+        head_add(&headers, "allow", slice_of(allow));
     client_reply(client, status, buf_slice(&headers), json);
     buf_free(&headers);
 }

@@ -11,7 +11,7 @@ struct client;
 
 struct answer_error {
     int status;
-    const char *type;    /* "invalid_request_error", "api_error", … */
+    const char *type;    /* "invalid_request_error", "server_error", … */
     const char *code;    /* a short stable word */
     const char *param;   /* the member it is about, or NULL */
     const char *message; /* a sentence or two */

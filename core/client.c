@@ -27,6 +27,7 @@
  * (any)     -> freed     [on_close]            evhttp closes the connection */
 /* SPDX-License-Identifier: MIT */
 #include "client.h"
+#include "head.h"
 #include "json.h"
 #include "log.h"
 #include "loop.h"
@@ -115,7 +116,7 @@ struct client_server {
 };
 
 static struct client_server *accepting; /* one a process */
-static struct client **by_fd; /* evhttp's callbacks hand us its objects, not ours */
+static struct client **by_fd;           /* evhttp's callbacks hand us its objects, not ours */
 static size_t by_fd_count;
 
 static void on_close(struct evhttp_connection *evcon, void *arg);
@@ -182,23 +183,6 @@ static const char *reason_of(int status)
         if (reasons[i].status == status)
             return reasons[i].reason;
     return "Answer";
-}
-
-void client_head_add(struct buf *headers, const char *name, struct slice value)
-{
-    size_t name_len = strlen(name);
-    char *to = buf_reserve(headers, name_len + value.len + 4);
-
-    memcpy(to, name, name_len);
-    to += name_len;
-    *to++ = ':';
-    *to++ = ' ';
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        *to++ = c < 0x20 || c > 0x7e ? '?' : (char)c;
-    }
-    memcpy(to, "\r\n", 2);
-    headers->len += name_len + value.len + 4;
 }
 
 /* Sends pieces past the bufferevent when nothing waits in it; what the socket
@@ -296,7 +280,7 @@ void client_reply(struct client *client, int status, struct slice headers, struc
 
     add_status(&head, status);
     buf_add(&head, headers);
-    client_head_add(&head, "content-length", number_text(room, body.len, 10));
+    head_add(&head, "content-length", number_text(room, body.len, 10));
     if (wants_close(client))
         close_after(client, &head);
     buf_add_text(&head, "\r\n");

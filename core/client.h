@@ -56,10 +56,7 @@ struct client_owner {
 
 void client_own(struct client *client, const struct client_owner *owner, void *arg);
 
-/* Appends "name: value\r\n" to a block of headers; bytes that may not be there become '?'. */
-void client_head_add(struct buf *headers, const char *name, struct slice value);
-
-/* A whole reply.  headers: a block made with client_head_add; content-length is added. */
+/* A whole reply.  headers: a block made with head.h; content-length is added. */
 void client_reply(struct client *client, int status, struct slice headers, struct slice body);
 
 /* A stream: the head leaves with the first bytes.  Each send is one flush. */

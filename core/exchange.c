@@ -23,6 +23,7 @@
 #include "answer.h"
 #include "attempt.h"
 #include "client.h"
+#include "head.h"
 #include "limits.h"
 #include "log.h"
 #include "loop.h"
@@ -376,15 +377,15 @@ static void add_number(struct buf *headers, const char *name, unsigned number)
     char text[12];
 
     snprintf(text, sizeof text, "%u", number);
-    client_head_add(headers, name, slice_of(text));
+    head_add(headers, name, slice_of(text));
 }
 
 static void add_headers(const struct exchange *x, struct buf *headers)
 {
 
-    client_head_add(headers, "x-request-id", slice_of(x->request.id));
+    head_add(headers, "x-request-id", slice_of(x->request.id));
     if (x->committed)
-        client_head_add(headers, "x-weir-target", attempt_target(x->attempt));
+        head_add(headers, "x-weir-target", attempt_target(x->attempt));
     add_number(headers, "x-weir-attempts", (unsigned)x->trail_count);
     add_number(headers, "x-weir-generation", generation_number(x->generation));
 }
@@ -393,7 +394,7 @@ static void say_filter_failed(struct exchange *x)
 {
     struct answer_error error = {
         .status = 500,
-        .type = "api_error",
+        .type = "server_error",
         .code = "policy_error",
         .message = "the gateway's filter failed; its log has the reason under this request's id",
     };
@@ -414,7 +415,7 @@ static void commit_plain(struct exchange *x)
         say_filter_failed(x);
         return;
     }
-    client_head_add(&headers, "content-type", SLICE("application/json"));
+    head_add(&headers, "content-type", SLICE("application/json"));
     add_headers(x, &headers);
     x->first_us = loop_now_us();
     client_reply(x->client, 200, buf_slice(&headers), buf_slice(&body));
@@ -427,9 +428,9 @@ static void commit_stream(struct exchange *x)
 {
     struct buf headers = {0};
 
-    client_head_add(&headers, "content-type", SLICE("text/event-stream"));
-    client_head_add(&headers, "cache-control", SLICE("no-cache"));
-    client_head_add(&headers, "x-accel-buffering", SLICE("no"));
+    head_add(&headers, "content-type", SLICE("text/event-stream"));
+    head_add(&headers, "cache-control", SLICE("no-cache"));
+    head_add(&headers, "x-accel-buffering", SLICE("no"));
     add_headers(x, &headers);
     client_stream_start(x->client, 200, buf_slice(&headers));
     buf_free(&headers);
@@ -538,7 +539,7 @@ static void add_last_event(struct exchange *x, const struct buf *json)
 /* The client learns that the stream is not whole: one error event, no [DONE], a cut. */
 static void break_stream(struct exchange *x, const char *code, const char *message)
 {
-    struct answer_error error = {.type = "api_error", .code = code, .message = message};
+    struct answer_error error = {.type = "server_error", .code = code, .message = message};
     struct client *client = x->client;
     struct buf json = {0};
 
@@ -761,7 +762,7 @@ void exchange_cut_all(struct exchange_world *world)
             break_stream(x, "shutting_down", "the gateway is stopping");
         else if (x->state != DONE)
             refuse(x, &(struct answer_error){.status = 503,
-                                             .type = "api_error",
+                                             .type = "server_error",
                                              .code = "shutting_down",
                                              .message = "the gateway is stopping",
                                              .retry_after = 1});

@@ -13,6 +13,7 @@
  * The edges are in resume(); a yield always has a host function behind it. */
 /* SPDX-License-Identifier: MIT */
 #include "embed.h"
+#include "head.h"
 #include "limits.h"
 #include "log.h"
 #include "loop.h"
@@ -328,8 +329,11 @@ static void add_headers(lua_State *L, struct buf *headers)
         lua_pushvalue(L, -2); /* [name, value, name]: tostring must not touch the key itself */
         const char *name = lua_tostring(L, -1);
         const char *value = lua_tostring(L, -2);
-        if (name && value)
-            buf_add_format(headers, "%s: %s\r\n", name, value);
+        if (!name || !value || !head_add_checked(headers, slice_of(name), slice_of(value))) {
+            struct log_line line = log_begin(LOG_WARN, "reply_header_refused");
+            log_str(&line, "name", name);
+            log_end(&line);
+        }
         lua_pop(L, 2);
     }
 }
@@ -346,8 +350,8 @@ static void finish_with_table(struct policy *policy, lua_State *L, const char *c
     add_headers(L, &headers);
     lua_pop(L, 1);
     lua_getfield(L, -1, "content_type");
-    buf_add_format(&headers, "content-type: %s\r\n",
-                   lua_tostring(L, -1) ? lua_tostring(L, -1) : "application/json");
+    head_add(&headers, "content-type",
+             slice_of(lua_tostring(L, -1) ? lua_tostring(L, -1) : "application/json"));
     lua_pop(L, 1);
     lua_getfield(L, -1, "body");
     if (lua_type(L, -1) == LUA_TSTRING) {
@@ -383,7 +387,7 @@ static void finish_with_failure(struct policy *policy, lua_State *L)
         log_str(&line, "error", lua_tostring(L, -1));
         log_end(&line);
         tell_reply(policy, 500, SLICE("content-type: application/json\r\n"),
-                   SLICE("{\"error\":{\"message\":\"the gateway failed\",\"type\":\"api_error\","
+                   SLICE("{\"error\":{\"message\":\"the gateway failed\",\"type\":\"server_error\","
                          "\"param\":null,\"code\":\"internal_error\"}}"),
                    "internal_error");
     } else {
@@ -424,6 +428,17 @@ static void finish_with_error(struct policy *policy, const char *message)
     lua_settop(L, 0);
 }
 
+/* Whether the first result is what req:reply gave: lua/weir/reply.lua marks it. */
+static bool is_reply(lua_State *co)
+{
+    if (!lua_istable(co, 1) || !lua_getmetatable(co, 1))
+        return false;
+    lua_getfield(co, -1, "is_reply");
+    bool is = lua_toboolean(co, -1);
+    lua_pop(co, 2);
+    return is;
+}
+
 /* The coroutine returned; its results are its whole stack. */
 static void finish(struct policy *policy)
 {
@@ -442,7 +457,7 @@ static void finish(struct policy *policy)
         finish_with_error(policy, "the policy returned a response that a later send replaced");
         return;
     }
-    if (lua_istable(co, 1)) { /* req:reply */
+    if (is_reply(co)) {
         lua_settop(co, 1);
         lua_xmove(co, L, 1);
         give_coroutine(policy, true);
@@ -819,6 +834,7 @@ void policy_end(struct policy *policy, const struct policy_end *end)
 
     if (!policy->committed || policy->committed->ends_ref == LUA_NOREF)
         return;
+    policy->generation->running = policy;
     lua_rawgeti(L, LUA_REGISTRYINDEX, policy->committed->ends_ref);
     size_t count = lua_objlen(L, 1);
     for (size_t i = 1; i <= count; i++) {
@@ -832,6 +848,7 @@ void policy_end(struct policy *policy, const struct policy_end *end)
             lua_pop(L, 1);
         }
     }
+    policy->generation->running = NULL;
     lua_settop(L, 0);
 }
 

@@ -72,7 +72,7 @@ static bool is_full(struct worker *worker, struct client *client)
     if (worker->world.count < worker->config->limit_in_flight)
         return false;
     answer_error(client, &(struct answer_error){.status = 503,
-                                                .type = "api_error",
+                                                .type = "server_error",
                                                 .code = "too_many_requests_in_flight",
                                                 .message = "the gateway is serving as many "
                                                            "requests as it may; try again",

@@ -67,12 +67,14 @@ function Request:reply(status, body) end
 
 ---@class weir.SendOptions
 ---@field timeout weir.Timeout|nil the clocks that differ for this attempt
+---@field edit (fun(body: table))|nil changes this attempt's copy of the body, after req.body's edits
 
 ---@class weir.Attempt
 ---@field target weir.Target
 ---@field code weir.Code|"ok"
 ---@field status integer|nil
 ---@field ms integer how long it took
+---@field retry_after number|nil seconds until this target may be tried again
 
 ---What req:reply made.
 ---@class weir.Reply
@@ -89,7 +91,7 @@ function Request:reply(status, body) end
 ---@field stream boolean
 local Response = {}
 
----Adds a filter, after those that are there. Of a plain answer the whole message is one event.
+---Adds a filter, after those that are there. Of a plain answer each text is one event.
 ---@param filter weir.Filter
 ---@return weir.Response self
 function Response:map(filter) end

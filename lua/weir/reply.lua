@@ -6,10 +6,18 @@
 --- asked for a stream.
 local host = require("weir.host")
 
+--- Policies compose: what wraps one may map its response and wait for its end, whoever answered.
+--- What the gateway itself says needs no filter.
+local Reply = { is_reply = true, __metatable = false }
+Reply.__index = {
+  map = function(self) return self end,
+  on_end = function(self) return self end,
+}
+
 local CHAT, COMPLETIONS = 0, 1 -- core/config.h, enum endpoint
 
 local function error_body(status, text)
-  local kind = status < 500 and "invalid_request_error" or "api_error"
+  local kind = status < 500 and "invalid_request_error" or "server_error"
   return { error = { message = text, type = kind, param = host.null, code = "policy" } }
 end
 
@@ -59,7 +67,10 @@ end
 ---@param body string|table
 ---@return table reply { status, headers, content_type, body }
 return function(request, status, body)
-  local reply = { status = status, headers = {}, content_type = "application/json", body = body }
+  local reply = setmetatable({
+    status = status, headers = {}, content_type = "application/json", body = body,
+    stream = request.stream,
+  }, Reply)
   if type(body) == "table" then return reply end
   if status >= 300 then
     reply.body = error_body(status, body)

@@ -7,6 +7,7 @@ local library = require("weir.library")
 local outcome = require("weir.outcome")
 local reply = require("weir.reply")
 local sandbox = require("weir.sandbox")
+local extend = require("weir.provider").extend
 local suggest = require("weir.suggest")
 local targets = require("weir.targets")
 local runtime = {}
@@ -52,6 +53,7 @@ local function make_require(folder, weir)
       error("require wants a module's name, such as \"policies.waterfall\"", 2)
     end
     if loaded[name] ~= nil then return loaded[name] end
+    if name == "weir.provider" or name:find("^weir%.providers%.") then return require(name) end
     local tried = candidates(folder, name)
     for _, path in ipairs(tried) do
       local text = host.read_file(path)
@@ -75,7 +77,7 @@ local function provider_finder(folder, own_require, problems)
       return type_name:find("^[%w_-]+$") and own_provider(type_name)
     end
     local ok, module = host.call(function() return own_require("providers." .. type_name) end)
-    if ok and type(module) == "table" then return module end
+    if ok and type(module) == "table" then return extend("openai", module) end
     problems[#problems + 1] = {
       path = path,
       message = ok and "must return a provider, made with weir.provider's extend" or module,
