@@ -378,4 +378,14 @@ describe("the documents", function()
       end
     end)
   end
+
+  it("name in core/README.md functions that are there", function()
+    local code = ""
+    for _, name in ipairs(files_below("core")) do
+      if name:find("%.[ch]$") then code = code .. read("core/" .. name) end
+    end
+    for name in read("core/README.md"):gmatch("`([a-z]+_[a-z_]+)`") do
+      assert(code:find("%f[%w_]" .. name .. "%f[^%w_]"), name .. " is not in core/")
+    end
+  end)
 end)
