@@ -316,7 +316,7 @@ static void put_key(const char *key)
 
     if (out.format == LOG_JSON)
         safe[len++] = '"';
-    for (size_t i = 0; key[i] && i < LOG_MAX_KEY; i++) {
+    for (size_t i = 0; i < LOG_MAX_KEY && key[i]; i++) {
         bool is_safe = key[i] > ' ' && key[i] < 0x7f && !strchr("\"=\\", key[i]);
         safe[len++] = is_safe ? key[i] : '_';
     }

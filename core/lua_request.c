@@ -62,8 +62,10 @@ static struct target check_target(lua_State *L, int index, const struct policy *
     const char *text = luaL_checklstring(L, index, &len);
     const char *slash = memchr(text, '/', len);
 
-    if (!slash || slash == text || slash + 1 == text + len)
+    if (!slash || slash == text || slash + 1 == text + len) {
         luaL_error(L, "a target is written provider/model, not '%s'", text);
+        return (struct target){0}; /* luaL_error does not return, which only Lua knows */
+    }
     struct slice provider = {text, (size_t)(slash - text)};
     target.name = (struct slice){text, len};
     target.model = (struct slice){slash + 1, len - provider.len - 1};
