@@ -11,6 +11,7 @@
  * COLLECTING -> READY      [on_done]         the whole answer is there and is sound
  * WAITING    -> READY      [commit]          the first event with something to show
  * READY      -> STREAMING  [attempt_stream]  the owner wants the events
+ * STREAMING  -> READY      [attempt_hold]    a filter waits: events are kept again
  * (any)      -> OVER       [fail, end]       the owner was told; it frees the attempt */
 /* SPDX-License-Identifier: MIT */
 #include "attempt.h"
@@ -418,6 +419,8 @@ static void feed(struct attempt *attempt, struct buf *bytes)
         settle_waiting(attempt);
     else if (attempt->state == STREAMING)
         settle_streaming(attempt);
+    else if (attempt->state == READY)
+        attempt->owner->on_flush(attempt->arg);
 }
 
 static void on_bytes(void *arg, struct buf *bytes)
@@ -602,7 +605,7 @@ static void replay(struct attempt *attempt)
     struct buf error = attempt->error;
 
     attempt->held = attempt->error = (struct buf){0};
-    attempt->done = false;
+    attempt->done = attempt->garbage = false; /* they are met again, in their place */
     if (sse_feed(again, held.ptr, held.len) || sse_finish(again))
         assert(!"what was held is sound");
     attempt->done = was_done;
@@ -612,11 +615,22 @@ static void replay(struct attempt *attempt)
     buf_free(&held);
 }
 
+void attempt_hold(struct attempt *attempt)
+{
+    attempt->state = READY;
+    upstream_pause(attempt->transfer);
+}
+
 void attempt_stream(struct attempt *attempt)
 {
     assert(attempt->state == READY);
     attempt->state = STREAMING;
     replay(attempt);
+    if (attempt->state == READY) { /* held again on the way */
+        attempt->owner->on_flush(attempt->arg);
+        return;
+    }
+    attempt->content_us = loop_now_us(); /* what the owner took is not the provider's time */
     upstream_slim(attempt->transfer);
     upstream_read(attempt->transfer);
     arm_timer(attempt);
@@ -642,7 +656,7 @@ void attempt_resume(struct attempt *attempt)
         return;
     attempt->paused = false;
     attempt->content_us = loop_now_us(); /* the client's time is not the provider's */
-    if (attempt->transfer)
+    if (attempt->transfer && attempt->state == STREAMING)
         upstream_read(attempt->transfer);
     arm_timer(attempt);
 }

@@ -71,6 +71,10 @@ void attempt_take_body(struct attempt *attempt, struct buf *body);
 /* A committed stream: events come from now on, those that were held at once. */
 void attempt_stream(struct attempt *attempt);
 
+/* From within on_event: no more of them until attempt_stream is called again; what comes is
+ * kept.  on_flush still comes for the batch. */
+void attempt_hold(struct attempt *attempt);
+
 /* For a client that reads slowly: stop and go on taking bytes from the provider. */
 void attempt_pause(struct attempt *attempt);
 void attempt_resume(struct attempt *attempt);

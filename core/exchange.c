@@ -17,6 +17,7 @@
  * DECIDING  -> SLEEPING  [on_sleep]
  * SLEEPING  -> DECIDING  [on_wake]
  * DECIDING  -> STREAMING [commit_stream]  the commit point: nothing is replayed from here on
+ * STREAMING and DECIDING also wait for a filter that sleeps, with x->filtering set
  * (any)     -> DONE      [finish]      freed on the next turn of the loop */
 /* SPDX-License-Identifier: MIT */
 #include "exchange.h"
@@ -65,6 +66,9 @@ struct exchange {
     int64_t started_us, first_us;
     enum exchange_state state;
     bool failed;    /* a filter failed: the stream ends */
+    bool filtering; /* a filter waits, with the event or answer kept in waiting */
+    bool hides;     /* what waits is not for the client */
+    struct buf waiting;
     bool committed; /* the attempt's answer is the client's */
     char id[32];    /* the client's; outlives it for the log */
     TAILQ_ENTRY(exchange) link;
@@ -73,6 +77,8 @@ struct exchange {
 static const struct policy_host host;
 static const struct attempt_owner attempt_owner;
 static const struct client_owner client_owner;
+
+static void resume_filter(struct exchange *x);
 
 static void set_state(struct exchange *x, enum exchange_state state)
 {
@@ -92,6 +98,7 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     body_fini(&x->body);
     buf_free(&x->bytes);
     buf_free(&x->model);
+    buf_free(&x->waiting);
     for (size_t i = 0; i < x->trail_count; i++)
         mem_free(x->trail[i].target);
     mem_free(x->trail);
@@ -355,6 +362,10 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct exchange *x = arg;
 
+    if (x->filtering) {
+        resume_filter(x);
+        return;
+    }
     set_state(x, DECIDING);
     policy_resume_sleep(x->policy); /* may finish x */
 }
@@ -365,7 +376,8 @@ static void on_sleep(void *arg, double seconds)
     struct timeval wait = {(time_t)seconds,
                            (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
 
-    set_state(x, SLEEPING);
+    if (!x->committed) /* else a filter waits, and the state stays */
+        set_state(x, SLEEPING);
     event_assign(&x->timer, x->world->base, -1, 0, on_wake, x);
     event_add(&x->timer, &wait);
 }
@@ -404,24 +416,37 @@ static void say_filter_failed(struct exchange *x)
     answer_error(client, &error);
 }
 
-static void commit_plain(struct exchange *x)
+static void send_plain(struct exchange *x)
 {
-    struct buf headers = {0}, body = {0};
+    struct buf headers = {0};
 
-    attempt_take_body(x->attempt, &body);
-    if (policy_has_filters(x->policy) && !policy_filter_answer(x->policy, &body) &&
-        !generation_config(x->generation)->on_error_open) {
-        buf_free(&body);
-        say_filter_failed(x);
-        return;
-    }
     head_add(&headers, "content-type", SLICE("application/json"));
     add_headers(x, &headers);
     x->first_us = loop_now_us();
-    client_reply(x->client, 200, buf_slice(&headers), buf_slice(&body));
+    client_reply(x->client, 200, buf_slice(&headers), buf_slice(&x->waiting));
     buf_free(&headers);
-    buf_free(&body);
     finish(x, 200, "ok");
+}
+
+/* The answer is in x->waiting, which the filters change. */
+static void settle_plain(struct exchange *x, enum policy_filtered filtered)
+{
+    x->filtering = filtered == POLICY_FILTER_WAITS;
+    if (x->filtering)
+        return;
+    if (filtered == POLICY_FILTER_FAILED && !generation_config(x->generation)->on_error_open)
+        say_filter_failed(x);
+    else
+        send_plain(x);
+}
+
+static void commit_plain(struct exchange *x)
+{
+    attempt_take_body(x->attempt, &x->waiting);
+    if (policy_has_filters(x->policy))
+        settle_plain(x, policy_filter_answer(x->policy, &x->waiting));
+    else
+        send_plain(x);
 }
 
 static void commit_stream(struct exchange *x)
@@ -476,28 +501,54 @@ static bool is_hidden(const struct exchange *x, const struct chunk *chunk)
     return chunk && chunk->kind == CHUNK_USAGE && attempt_hides_usage(x->attempt);
 }
 
+/* What the filters made of an event has been added to out after before; raw is the event. */
+static void settle_event(struct exchange *x, enum policy_filtered filtered, struct slice raw,
+                         bool hides, size_t before)
+{
+    struct buf *out = &x->world->out;
+
+    if (filtered == POLICY_FILTER_FAILED) {
+        out->len = before;
+        if (generation_config(x->generation)->on_error_open)
+            buf_add(out, raw);
+        else
+            x->failed = true;
+    } else if (hides) {
+        out->len = before; /* the filters saw it; the client did not ask for it */
+    }
+}
+
+static void keep_waiting(struct exchange *x, const struct sse_event *event, bool hides)
+{
+    x->filtering = true;
+    x->hides = hides;
+    buf_clear(&x->waiting);
+    buf_add(&x->waiting, event->raw);
+    attempt_hold(x->attempt);
+}
+
 static void on_event(void *arg, const struct sse_event *event, const struct chunk *chunk)
 {
     struct exchange *x = arg;
-    bool open = generation_config(x->generation)->on_error_open;
-    size_t before = x->world->out.len;
+    struct buf *out = &x->world->out;
+    bool hides = is_hidden(x, chunk);
+    size_t before = out->len;
 
     if (x->failed)
         return;
     if (!policy_has_filters(x->policy)) {
-        if (!is_hidden(x, chunk))
-            buf_add(&x->world->out, event->raw);
-    } else if (!policy_filter_event(x->policy, event, chunk, &x->world->out)) {
-        x->world->out.len = before;
-        if (open)
-            buf_add(&x->world->out, event->raw);
-        else
-            x->failed = true;
-    } else if (is_hidden(x, chunk)) {
-        x->world->out.len = before; /* the filters saw it; the client did not ask for it */
+        if (!hides)
+            buf_add(out, event->raw);
+    } else {
+        enum policy_filtered filtered = policy_filter_event(x->policy, event, chunk, out);
+        if (filtered == POLICY_FILTER_WAITS) {
+            keep_waiting(x, event, hides);
+            return;
+        }
+        settle_event(x, filtered, event->raw, hides, before);
     }
-    if (event->is_unended && x->world->out.len > before)
-        buf_add_text(&x->world->out, "\n\n");
+    if (event->is_unended && out->len > before)
+        buf_add_text(out, "\n\n");
 }
 
 static void flush(struct exchange *x)
@@ -526,10 +577,11 @@ static void add_last_event(struct exchange *x, const struct buf *json)
     buf_add(&raw, buf_slice(json));
     buf_add_text(&raw, "\n\n");
     event.raw = buf_slice(&raw);
-    if (policy_has_filters(x->policy) && !x->failed && !chunk_read(event.data, &chunk)) {
+    bool may_filter = policy_has_filters(x->policy) && !x->failed && !x->filtering;
+    if (may_filter && !chunk_read(event.data, &chunk)) {
         size_t before = out->len;
-        if (!policy_filter_event(x->policy, &event, &chunk, out))
-            out->len = before;
+        if (policy_filter_event(x->policy, &event, &chunk, out) != POLICY_FILTERED)
+            out->len = before; /* nothing waits any more */
     }
     if (!ends_with(out, &raw))
         buf_add(out, buf_slice(&raw));
@@ -589,6 +641,27 @@ static void on_end(void *arg, const struct attempt_fault *fault)
     flush(x);
     finish(x, 200, "ok");
     client_stream_end(client);
+}
+
+/* The filter that waited goes on. */
+static void resume_filter(struct exchange *x)
+{
+    struct buf *out = &x->world->out;
+    size_t before = out->len;
+
+    if (x->state != STREAMING) {
+        settle_plain(x, policy_filter_resume(x->policy, &x->waiting));
+        return;
+    }
+    enum policy_filtered filtered = policy_filter_resume(x->policy, out);
+    x->filtering = filtered == POLICY_FILTER_WAITS;
+    if (x->filtering)
+        return;
+    settle_event(x, filtered, buf_slice(&x->waiting), x->hides, before);
+    if (x->failed)
+        on_flush(x);
+    else
+        attempt_stream(x->attempt); /* flushes; may finish x */
 }
 
 static void on_drained(void *arg)

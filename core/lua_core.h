@@ -8,7 +8,13 @@
 #include <lua.h>
 #include <lualib.h>
 
-enum policy_state { POLICY_RUNNING, POLICY_SENDING, POLICY_SLEEPING, POLICY_FINISHED };
+enum policy_state {
+    POLICY_RUNNING,
+    POLICY_SENDING,
+    POLICY_SLEEPING,
+    POLICY_FINISHED,
+    POLICY_FILTERING
+};
 
 struct lua_response {      /* the userdata behind res */
     struct policy *policy; /* NULL: the request is over */
@@ -35,8 +41,9 @@ struct policy {
     double soonest; /* seconds until a target that req:available left out is back; < 0: none */
     const char *cooling_reason;
     struct body_edits edits;
-    int body_ref; /* the document behind req.body, or LUA_NOREF */
-    int sends;    /* how often it sent */
+    int body_ref;            /* the document behind req.body, or LUA_NOREF */
+    int sends;               /* how often it sent */
+    struct lua_texts *texts; /* a plain answer in its filters, or NULL */
 };
 
 struct generation {
@@ -90,6 +97,13 @@ void lua_body_push(lua_State *L, int ref); /* pushes the table that a policy wor
 /* Turns what was written to it into edits, which are replaced; false with a message pushed. */
 bool lua_body_collect(lua_State *L, int ref, struct body_edits *edits);
 void lua_body_close(lua_State *L, int ref); /* use of it says "this request is over" */
+
+/* lua_filter.c: ends what waits in a filter. */
+void lua_filter_close(struct policy *policy);
+
+/* A coroutine for the policy, kept or new; and back: one that raised or waits is not used again. */
+void lua_take_coroutine(struct policy *policy);
+void lua_give_coroutine(struct policy *policy, bool reusable);
 
 /* A protected call that leaves a traceback in the error message. */
 int lua_call_traced(lua_State *L, int args, int results);

@@ -119,9 +119,12 @@ static int host_sleep(lua_State *L)
     struct policy *policy = lua_generation(L)->running;
     double seconds = luaL_checknumber(L, 1);
 
-    if (!policy || policy->state != POLICY_RUNNING || policy->co != L)
-        return luaL_error(L, "weir.sleep may only be called while a policy runs");
-    policy->state = POLICY_SLEEPING;
+    bool may_wait = policy && policy->co == L &&
+                    (policy->state == POLICY_RUNNING || policy->state == POLICY_FILTERING);
+    if (!may_wait)
+        return luaL_error(L, "weir.sleep may only be called while a policy or a filter runs");
+    if (policy->state == POLICY_RUNNING)
+        policy->state = POLICY_SLEEPING;
     policy->host->on_sleep(policy->host_arg, seconds);
     return lua_yield(L, 0);
 }

@@ -251,7 +251,7 @@ bool generation_model(const struct generation *generation, struct slice name, st
 
 /* ---- coroutines ---- */
 
-static void take_coroutine(struct policy *policy)
+void lua_take_coroutine(struct policy *policy)
 {
     struct generation *generation = policy->generation;
 
@@ -266,7 +266,7 @@ static void take_coroutine(struct policy *policy)
 }
 
 /* A coroutine that ran to its end can run again; one that raised or waits cannot. */
-static void give_coroutine(struct policy *policy, bool reusable)
+void lua_give_coroutine(struct policy *policy, bool reusable)
 {
     struct generation *generation = policy->generation;
     size_t room = sizeof generation->idle / sizeof *generation->idle;
@@ -448,19 +448,19 @@ static void finish(struct policy *policy)
     if (response && response->attempt) {
         struct policy_result result = {.kind = POLICY_RESPONSE, .attempt = response->attempt};
         policy->committed = response;
-        give_coroutine(policy, true);
+        lua_give_coroutine(policy, true);
         policy->host->on_finish(policy->host_arg, &result);
         return;
     }
     if (response) {
-        give_coroutine(policy, true);
+        lua_give_coroutine(policy, true);
         finish_with_error(policy, "the policy returned a response that a later send replaced");
         return;
     }
     if (is_reply(co)) {
         lua_settop(co, 1);
         lua_xmove(co, L, 1);
-        give_coroutine(policy, true);
+        lua_give_coroutine(policy, true);
         finish_with_table(policy, L, NULL);
         lua_settop(L, 0);
         return;
@@ -470,7 +470,7 @@ static void finish(struct policy *policy)
         buf_add_format(&message, "a policy returns a response, or nil and an error, not a %s",
                        luaL_typename(co, 1));
         buf_add_char(&message, '\0');
-        give_coroutine(policy, true);
+        lua_give_coroutine(policy, true);
         finish_with_error(policy, message.ptr);
         buf_free(&message);
         return;
@@ -483,7 +483,7 @@ static void finish(struct policy *policy)
     } else {
         push_err(policy, L, "exhausted", "no target is available");
     }
-    give_coroutine(policy, true);
+    lua_give_coroutine(policy, true);
     finish_with_failure(policy, L);
     lua_settop(L, 0);
 }
@@ -494,7 +494,7 @@ static void raise_in_log(struct policy *policy)
     const char *message = lua_tostring(co, -1);
 
     luaL_traceback(L, co, message ? message : "an error that is no text", 0);
-    give_coroutine(policy, false);
+    lua_give_coroutine(policy, false);
     struct buf text = {0};
     buf_add_text(&text, lua_tostring(L, -1));
     buf_add_char(&text, '\0');
@@ -549,7 +549,7 @@ struct policy *policy_new(struct generation *generation, const struct policy_req
     policy->host_arg = arg;
     policy->failure_ref = policy->body_ref = policy->request_ref = LUA_NOREF;
     policy->soonest = -1;
-    take_coroutine(policy);
+    lua_take_coroutine(policy);
     return policy;
 }
 
@@ -682,126 +682,6 @@ struct policy_outcome policy_judge(struct policy *policy, const struct policy_fa
 
 /* ---- after the commit point ---- */
 
-bool policy_has_filters(const struct policy *policy)
-{
-    return policy->committed && policy->committed->filters_ref != LUA_NOREF;
-}
-
-/* [event, …, events] are on top, from first on: each goes through the filter on the stack at
- * function; what comes out replaces them. */
-static void apply_filter(lua_State *L, int function, int first)
-{
-    int last = lua_gettop(L);
-
-    for (int i = first; i <= last; i++) {
-        lua_pushvalue(L, function);
-        lua_pushvalue(L, i);
-        lua_call(L, 1, 1);
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-        } else if (lua_istable(L, -1)) {
-            int list = lua_gettop(L);
-            size_t count = lua_objlen(L, list);
-            luaL_checkstack(L, (int)count + 4, "too many events");
-            for (size_t k = 1; k <= count; k++)
-                lua_rawgeti(L, list, (int)k);
-            lua_remove(L, list);
-        }
-    }
-    for (int i = first; i <= last; i++)
-        lua_remove(L, first);
-}
-
-/* (filters, event, out) -> nothing; out is a lightuserdata. */
-static int run_filters(lua_State *L)
-{
-    struct buf *out = lua_touserdata(L, 3);
-    size_t filters = lua_objlen(L, 1);
-
-    lua_pushvalue(L, 2); /* [filters, event, out, event] */
-    for (size_t i = 1; i <= filters; i++) {
-        lua_rawgeti(L, 1, (int)i);
-        lua_insert(L, 4);
-        apply_filter(L, 4, 5);
-        lua_remove(L, 4);
-    }
-    for (int i = 4; i <= lua_gettop(L); i++)
-        if (!lua_event_render(L, i, out))
-            return luaL_error(L,
-                              "a filter gives back an event, nothing, or a list of events, "
-                              "not a %s",
-                              luaL_typename(L, i));
-    return 0;
-}
-
-/* The event is on top of the generation's stack. */
-static bool filter(struct policy *policy, struct buf *out)
-{
-    lua_State *L = policy->generation->L;
-
-    lua_pushcfunction(L, run_filters);
-    lua_insert(L, -2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->committed->filters_ref);
-    lua_insert(L, -2);
-    lua_pushlightuserdata(L, out); /* [run_filters, filters, event, out] */
-    policy->generation->running = policy;
-    int bad = lua_call_traced(L, 3, 0);
-    policy->generation->running = NULL;
-    if (bad) {
-        struct log_line line = log_begin(LOG_ERROR, "filter_error");
-        log_str(&line, "id", policy->request->id);
-        log_int(&line, "generation", policy->generation->number);
-        log_str(&line, "error", lua_tostring(L, -1));
-        log_end(&line);
-    }
-    lua_settop(L, 0);
-    return !bad;
-}
-
-bool policy_filter_event(struct policy *policy, const struct sse_event *event,
-                         const struct chunk *chunk, struct buf *out)
-{
-    lua_event_push(policy->generation->L, event, chunk);
-    return filter(policy, out);
-}
-
-struct answer_filter {
-    struct policy *policy;
-    struct slice body;
-    struct buf out;
-    const char *copied; /* so far of body */
-    bool failed;
-};
-
-static void filter_text(void *arg, const struct text_place *place)
-{
-    struct answer_filter *f = arg;
-    lua_State *L = f->policy->generation->L;
-
-    if (f->failed)
-        return;
-    buf_add(&f->out, (struct slice){f->copied, (size_t)(place->inside.ptr - f->copied)});
-    f->copied = place->inside.ptr + place->inside.len;
-    lua_pushlstring(L, f->body.ptr, f->body.len);
-    lua_event_push_text(L, place);
-    f->failed = !filter(f->policy, &f->out);
-}
-
-bool policy_filter_answer(struct policy *policy, struct buf *body)
-{
-    struct answer_filter f = {.policy = policy, .body = buf_slice(body), .copied = body->ptr};
-
-    texts_each(f.body, filter_text, &f);
-    if (f.failed) {
-        buf_free(&f.out);
-        return false;
-    }
-    buf_add(&f.out, (struct slice){f.copied, (size_t)(body->ptr + body->len - f.copied)});
-    buf_free(body);
-    *body = f.out;
-    return true;
-}
-
 static void set_count(lua_State *L, const char *name, int64_t count)
 {
     if (count < 0)
@@ -869,9 +749,10 @@ void policy_free(struct policy *policy)
 
     if (policy->request_slot)
         *policy->request_slot = NULL;
+    lua_filter_close(policy);
     while (policy->responses)
         lua_response_close(L, policy->responses);
-    give_coroutine(policy, false);
+    lua_give_coroutine(policy, false);
     luaL_unref(L, LUA_REGISTRYINDEX, policy->request_ref);
     lua_body_close(L, policy->body_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);

@@ -147,14 +147,24 @@ void policy_resume_sleep(struct policy *policy);
 
 bool policy_has_filters(const struct policy *policy);
 
+enum policy_filtered {
+    POLICY_FILTERED,
+    POLICY_FILTER_WAITS,  /* on_sleep was called: hold the answer back, then policy_filter_resume */
+    POLICY_FILTER_FAILED, /* it raised; the log has why */
+};
+
 /* Runs the filters of the committed response over one event; what comes out is appended to out as
- * event-stream bytes.  False when one failed: error then holds the sentence, out what had come. */
-MUST_CHECK bool policy_filter_event(struct policy *policy, const struct sse_event *event,
-                                    const struct chunk *chunk, struct buf *out);
+ * event-stream bytes. */
+MUST_CHECK enum policy_filtered policy_filter_event(struct policy *policy,
+                                                    const struct sse_event *event,
+                                                    const struct chunk *chunk, struct buf *out);
 
 /* The same over each text of a plain answer (texts.h): replaces in body what the filters changed.
  */
-MUST_CHECK bool policy_filter_answer(struct policy *policy, struct buf *body);
+MUST_CHECK enum policy_filtered policy_filter_answer(struct policy *policy, struct buf *body);
+
+/* Goes on after a wait: out is the one that was given before. */
+MUST_CHECK enum policy_filtered policy_filter_resume(struct policy *policy, struct buf *out);
 
 struct policy_end {
     struct chunk_usage usage;

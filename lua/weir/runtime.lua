@@ -2,6 +2,7 @@
 --- failures, wording the last answer.
 local config = require("weir.config")
 local failure = require("weir.failure")
+local filters = require("weir.filters")
 local host = require("weir.host")
 local library = require("weir.library")
 local outcome = require("weir.outcome")
@@ -17,6 +18,7 @@ local TYPES = { "cerebras", "groq", "openai", "openrouter" }
 runtime.outcome = outcome.read
 runtime.failure = failure.reply
 runtime.reply = reply
+runtime.filter = filters.run
 runtime.suggest = suggest
 
 --- Weir's own provider of that type; nil when there is none.

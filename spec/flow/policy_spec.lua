@@ -154,6 +154,62 @@ describe("a policy", function()
     assert.equal(openai.role .. openai.content("QUIET") .. openai.finish .. openai.done, body)
   end)
 
+  it("lets a filter wait, and keeps the order of a stream that comes faster", function()
+    local gateway = with [[function(req)
+      local weir = require("weir")
+      local res, err = req:send("first/m")
+      return res and res:map(function(event)
+        if event.kind == "content" then weir.sleep(0.01) event.text = event.text .. "." end
+        return event
+      end), err
+    end]]
+    local client = gateway:chat { stream = true }
+    local sent, expected = { openai.role }, { openai.role }
+    for i = 1, 12 do
+      sent[#sent + 1] = openai.content("w" .. i)
+      expected[#expected + 1] = openai.content("w" .. i .. ".")
+    end
+    for _, last in ipairs { openai.finish, openai.done } do
+      sent[#sent + 1], expected[#expected + 1] = last, last
+    end
+    first:stream(table.concat(sent)):finish_stream()
+    assert.equal(table.concat(expected), client:read_response().body)
+  end)
+
+  it("lets a filter wait over a plain answer", function()
+    local gateway = with [[function(req)
+      local weir = require("weir")
+      local res, err = req:send("first/m")
+      return res and res:map(function(event)
+        weir.sleep(0.01)
+        event.text = event.text .. "!"
+        return event
+      end), err
+    end]]
+    local client = gateway:chat()
+    first:answer(200, openai.answer("hello"))
+    assert.equal("hello!", client:read_response().json.choices[1].message.content)
+  end)
+
+  it("ends with the client while a filter waits", function()
+    local gateway = with [[function(req)
+      local weir = require("weir")
+      local res, err = req:send("first/m")
+      return res and res:map(function(event)
+        if event.kind == "content" and event.text == "wait" then weir.sleep(3600) end
+        return event
+      end), err
+    end]]
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("go"))
+    client:read_head()
+    client:read_chunk()
+    provider:send_chunk(openai.content("wait"))
+    client:close()
+    provider:wait_closed()
+    gateway:wait_log("status=499")
+  end)
+
   it("maps a plain answer as one event", function()
     local gateway = with [[function(req)
       local res, err = req:send("first/m")
