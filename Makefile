@@ -1,5 +1,6 @@
 # The door.  What each target needs and does not find, tools/install gets with apt.
 FUZZ_SECONDS ?= 60
+MAKEFLAGS += --no-print-directory
 
 .PHONY: build run test lint format bench fuzz nightly clean
 
