@@ -11,7 +11,7 @@
  *             +-- on_finish: a stream --> STREAMING --> DONE
  *             +-- on_finish: a reply, or a plain answer ---> DONE
  *
- * DECIDING  -> CALLING   [on_send]     the policy picked a target
+ * DECIDING  -> CALLING   [on_send]     the policy picked a target; or several [on_race]
  * CALLING   -> DECIDING  [on_fail]     it may pick another: the client has seen nothing
  * CALLING   -> DECIDING  [on_commit]   the answer has begun; the policy has it
  * DECIDING  -> SLEEPING  [on_sleep]
@@ -50,12 +50,27 @@ struct trail_item {
     int64_t again_us; /* when it may be tried again; 0: unknown */
 };
 
+struct racer { /* one target of a race */
+    const struct provider *provider;
+    char *target, *model;
+    struct timeouts timeout;
+    struct attempt *attempt; /* NULL: is not running */
+};
+
+struct race { /* attempts of which the first to commit wins */
+    struct racer *racers;
+    size_t count, started, running;
+    double after; /* seconds between two starts */
+    const struct body_edits *edits;
+};
+
 struct exchange {
     struct exchange_world *world;
     struct generation *generation;
     struct client *client; /* NULL once it is gone or answered */
     struct policy *policy;
     struct attempt *attempt; /* the one that is open, or committed */
+    struct race *race;       /* while one is on */
     struct buf bytes;        /* the request's body, until the commit point */
     struct body body;
     struct buf model;
@@ -88,12 +103,27 @@ static void set_state(struct exchange *x, enum exchange_state state)
 
 /* ---- the end ---- */
 
+static void race_free(struct exchange *x)
+{
+    if (!x->race)
+        return;
+    for (size_t i = 0; i < x->race->count; i++) {
+        attempt_free(x->race->racers[i].attempt);
+        mem_free(x->race->racers[i].target);
+        mem_free(x->race->racers[i].model);
+    }
+    mem_free(x->race->racers);
+    mem_free(x->race);
+    x->race = NULL;
+}
+
 static void free_now(evutil_socket_t fd, short what, void *arg)
 {
     struct exchange *x = arg;
 
     event_del(&x->timer);
     policy_free(x->policy);
+    race_free(x);
     attempt_free(x->attempt);
     body_fini(&x->body);
     buf_free(&x->bytes);
@@ -158,6 +188,9 @@ static void finish(struct exchange *x, int status, const char *code)
     x->client = NULL;
     if (x->attempt)
         attempt_close(x->attempt);
+    for (size_t i = 0; x->race && i < x->race->count; i++)
+        if (x->race->racers[i].attempt)
+            attempt_close(x->race->racers[i].attempt);
     event_del(&x->timer);
     event_assign(&x->timer, x->world->base, -1, 0, free_now, x);
     event_active(&x->timer, EV_TIMEOUT, 0);
@@ -237,9 +270,8 @@ static size_t forwarded_headers(const struct exchange *x, struct upstream_header
     return count;
 }
 
-static void on_send(void *arg, const struct policy_send *send)
+static struct attempt *start_attempt(struct exchange *x, const struct policy_send *send)
 {
-    struct exchange *x = arg;
     struct upstream_header headers[3];
     const struct timeouts *general = &generation_config(x->generation)->timeout;
     struct attempt_new made = {
@@ -260,8 +292,91 @@ static void on_send(void *arg, const struct policy_send *send)
         .owner = &attempt_owner,
         .arg = x,
     };
+    return attempt_new(&made);
+}
+
+static void on_send(void *arg, const struct policy_send *send)
+{
+    struct exchange *x = arg;
+
     set_state(x, CALLING);
-    x->attempt = attempt_new(&made);
+    x->attempt = start_attempt(x, send);
+}
+
+/* ---- the policy races ---- */
+
+static void wait_for(struct exchange *x, double seconds);
+
+static void start_racer(struct exchange *x)
+{
+    struct race *race = x->race;
+    struct racer *racer = &race->racers[race->started++];
+    struct policy_send send = {
+        .provider = racer->provider,
+        .target = slice_of(racer->target),
+        .model = slice_of(racer->model),
+        .timeout = racer->timeout,
+        .body = &x->body,
+        .edits = race->edits,
+    };
+
+    racer->attempt = start_attempt(x, &send);
+    race->running++;
+    if (race->started < race->count)
+        wait_for(x, race->after);
+}
+
+static void on_race(void *arg, const struct policy_send *sends, size_t count, double after)
+{
+    struct exchange *x = arg;
+
+    set_state(x, CALLING);
+    x->race = mem_new(sizeof *x->race);
+    x->race->racers = mem_new(count * sizeof *x->race->racers);
+    x->race->count = count;
+    x->race->after = after;
+    x->race->edits = sends[0].edits;
+    for (size_t i = 0; i < count; i++)
+        x->race->racers[i] = (struct racer){.provider = sends[i].provider,
+                                            .target = mem_dup(sends[i].target),
+                                            .model = mem_dup(sends[i].model),
+                                            .timeout = sends[i].timeout};
+    start_racer(x);
+}
+
+/* One of the race failed and was judged.  True when others still run. */
+static bool race_goes_on(struct exchange *x, const struct attempt *failed)
+{
+    struct race *race = x->race;
+
+    for (size_t i = 0; i < race->count; i++)
+        if (race->racers[i].attempt == failed)
+            race->racers[i].attempt = NULL;
+    race->running--;
+    event_del(&x->timer);
+    if (race->started < race->count)
+        start_racer(x);
+    if (race->running)
+        return true;
+    race_free(x);
+    return false;
+}
+
+/* The winner is x's attempt from here on; the others are closed at once. */
+static void race_win(struct exchange *x, struct attempt *winner)
+{
+    struct race *race = x->race;
+
+    event_del(&x->timer);
+    for (size_t i = 0; i < race->count; i++) {
+        struct attempt *attempt = race->racers[i].attempt;
+        if (attempt && attempt != winner && x->trail_count < TRAIL_MAX)
+            log_attempt(x, add_trail(x, attempt, "cancelled", 0), attempt, NULL, false);
+        if (attempt == winner)
+            race->racers[i].attempt = NULL;
+    }
+    race_free(x);
+    x->attempt = winner;
 }
 
 static void cool(struct exchange *x, const struct attempt *attempt,
@@ -311,8 +426,12 @@ static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fau
         log_attempt(x, item, attempt, outcome.message, outcome.alarm);
     }
     cool(x, attempt, &outcome);
-    x->attempt = NULL;
+    bool goes_on = x->race && race_goes_on(x, attempt);
+    if (x->attempt == attempt)
+        x->attempt = NULL;
     attempt_free(attempt);
+    if (goes_on)
+        return;
     set_state(x, DECIDING);
     policy_resume_failure(x->policy); /* may finish x: nothing after this */
 }
@@ -331,6 +450,8 @@ static void on_commit(void *arg, struct attempt *attempt)
         struct trail_item *item = add_trail(x, attempt, "ok", attempt_status(attempt));
         log_attempt(x, item, attempt, NULL, false);
     }
+    if (x->race)
+        race_win(x, attempt);
     set_state(x, DECIDING);
     policy_resume_answer(x->policy, &answer); /* may finish x */
 }
@@ -366,20 +487,30 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         resume_filter(x);
         return;
     }
+    if (x->race) {
+        start_racer(x);
+        return;
+    }
     set_state(x, DECIDING);
     policy_resume_sleep(x->policy); /* may finish x */
+}
+
+static void wait_for(struct exchange *x, double seconds)
+{
+    struct timeval wait = {(time_t)seconds,
+                           (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+
+    event_assign(&x->timer, x->world->base, -1, 0, on_wake, x);
+    event_add(&x->timer, &wait);
 }
 
 static void on_sleep(void *arg, double seconds)
 {
     struct exchange *x = arg;
-    struct timeval wait = {(time_t)seconds,
-                           (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
 
     if (!x->committed) /* else a filter waits, and the state stays */
         set_state(x, SLEEPING);
-    event_assign(&x->timer, x->world->base, -1, 0, on_wake, x);
-    event_add(&x->timer, &wait);
+    wait_for(x, seconds);
 }
 
 /* ---- the policy is done: commit ---- */
@@ -844,6 +975,7 @@ void exchange_cut_all(struct exchange_world *world)
 
 static const struct policy_host host = {
     .on_send = on_send,
+    .on_race = on_race,
     .on_sleep = on_sleep,
     .on_finish = on_finish,
     .trail = trail_of,

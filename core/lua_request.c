@@ -10,7 +10,10 @@
 
 static const char REQUEST[] = "weir.Request";
 
-enum { SENDS_MAX = 64 }; /* a policy that sends for ever ends */
+enum {
+    SENDS_MAX = 64, /* a policy that sends for ever ends */
+    RACE_MAX = 8,   /* attempts at once */
+};
 
 static struct policy *check_request(lua_State *L)
 {
@@ -171,18 +174,10 @@ static void check_names(lua_State *L, int index, const char *const *names, const
     }
 }
 
-/* Leaves the edit function, or nil, on the stack. */
-static void read_options(lua_State *L, int index, struct timeouts *timeout)
+static void read_timeout(lua_State *L, int index, struct timeouts *timeout)
 {
-    static const char *const options[] = {"edit", "timeout", NULL};
     static const char *const clocks[] = {"connect", "first", "idle", "total", NULL};
 
-    if (lua_isnoneornil(L, index)) {
-        lua_pushnil(L);
-        return;
-    }
-    luaL_checktype(L, index, LUA_TTABLE);
-    check_names(L, index, options, "send's options");
     lua_getfield(L, index, "timeout");
     if (lua_istable(L, -1)) {
         check_names(L, lua_gettop(L), clocks, "timeout");
@@ -194,6 +189,20 @@ static void read_options(lua_State *L, int index, struct timeouts *timeout)
         luaL_error(L, "timeout must be a table such as { first = 10 }");
     }
     lua_pop(L, 1);
+}
+
+/* Leaves the edit function, or nil, on the stack. */
+static void read_options(lua_State *L, int index, struct timeouts *timeout)
+{
+    static const char *const options[] = {"edit", "timeout", NULL};
+
+    if (lua_isnoneornil(L, index)) {
+        lua_pushnil(L);
+        return;
+    }
+    luaL_checktype(L, index, LUA_TTABLE);
+    check_names(L, index, options, "send's options");
+    read_timeout(L, index, timeout);
     lua_getfield(L, index, "edit");
     if (!lua_isnil(L, -1) && !lua_isfunction(L, -1))
         luaL_error(L, "edit must be a function over the attempt's copy of the body");
@@ -276,6 +285,69 @@ static int request_send(lua_State *L)
     policy->host->on_send(policy->host_arg, &send);
     buf_free(&name);
     copy_free(&copy);
+    return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
+}
+
+/* ---- racing ---- */
+
+/* Seconds between two starts; reads the race's options. */
+static double read_race(lua_State *L, int index)
+{
+    static const char *const options[] = {"after", "timeout", NULL};
+
+    luaL_checktype(L, index, LUA_TTABLE);
+    check_names(L, index, options, "race's options");
+    lua_getfield(L, index, "after");
+    double after = lua_tonumber(L, -1);
+    if (lua_type(L, -1) != LUA_TNUMBER || !(after >= 0 && after <= 3600))
+        luaL_error(L, "race wants { after = s }: the seconds until the next target is tried too");
+    lua_pop(L, 1);
+    return after;
+}
+
+/* req:race(targets, options) -> res, or nil and err */
+static int request_race(lua_State *L)
+{
+    struct policy *policy = check_running(L, "req:race");
+    struct policy_send sends[RACE_MAX];
+    struct buf names = {0};
+    size_t ends[RACE_MAX];
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    double after = read_race(L, 3);
+    size_t count = lua_objlen(L, 2);
+    if (count == 0 || count > RACE_MAX)
+        return luaL_error(L, "a race takes 1 to %d targets, not %d", RACE_MAX, (int)count);
+    policy->sends += (int)count;
+    if (policy->sends > SENDS_MAX)
+        return luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, 2, (int)i + 1);
+        struct target target = check_target(L, -1, policy);
+        sends[i] = (struct policy_send){
+            .provider = target.provider,
+            .timeout = target.provider->timeout,
+            .body = policy->request->body,
+            .edits = &policy->edits,
+            .model = slice_is(target.model, "*") ? policy->request->model : target.model};
+        read_timeout(L, 3, &sends[i].timeout);
+    }
+    if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
+        return lua_error(L);
+    for (size_t i = 0; i < count; i++) { /* nothing raises from here on */
+        lua_rawgeti(L, 2, (int)i + 1);
+        struct target target = check_target(L, -1, policy);
+        resolve(policy, &target, &names);
+        ends[i] = names.len;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t begin = i ? ends[i - 1] : 0;
+        sends[i].target = (struct slice){names.ptr + begin, ends[i] - begin};
+    }
+    drop_earlier(policy);
+    policy->state = POLICY_SENDING;
+    policy->host->on_race(policy->host_arg, sends, count, after);
+    buf_free(&names);
     return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
 }
 
@@ -458,10 +530,8 @@ static int request_gc(lua_State *L)
 void lua_request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"available", request_available},
-        {"reply", request_reply},
-        {"send", request_send},
-        {NULL, NULL},
+        {"available", request_available}, {"race", request_race}, {"reply", request_reply},
+        {"send", request_send},           {NULL, NULL},
     };
 
     luaL_newmetatable(L, REQUEST); /* [mt] */

@@ -87,6 +87,9 @@ struct policy_trail_entry {
 
 struct policy_host {
     void (*on_send)(void *arg, const struct policy_send *send);
+    /* Sends the first; the next after so many seconds without a commit, or at once when one
+     * fails; the first to commit wins and the others are cancelled. */
+    void (*on_race)(void *arg, const struct policy_send *sends, size_t count, double after);
     void (*on_sleep)(void *arg, double seconds);
     void (*on_finish)(void *arg, const struct policy_result *result);
     size_t (*trail)(void *arg, const struct policy_trail_entry **entries); /* borrowed */

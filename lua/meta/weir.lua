@@ -58,6 +58,14 @@ function Request:available(targets) end
 ---@return weir.Failure|nil
 function Request:send(target, opts) end
 
+---Hedging: sends to the first target, to the next one too after so many seconds without a
+---commit (or at once when one fails), and gives the first that commits. The others are cancelled.
+---@param targets weir.Target[] 1 to 8
+---@param opts weir.RaceOptions
+---@return weir.Response|nil
+---@return weir.Failure|nil
+function Request:race(targets, opts) end
+
 ---An answer of the gateway's own, to be returned. Text below 300 is what a model would have
 ---said; text from 300 on becomes an OpenAI-shaped error; a table goes out as JSON.
 ---@param status integer
@@ -68,6 +76,10 @@ function Request:reply(status, body) end
 ---@class weir.SendOptions
 ---@field timeout weir.Timeout|nil the clocks that differ for this attempt
 ---@field edit (fun(body: table))|nil changes this attempt's copy of the body, after req.body's edits
+
+---@class weir.RaceOptions
+---@field after number seconds until the next target is tried too
+---@field timeout weir.Timeout|nil the clocks that differ for these attempts
 
 ---@class weir.Attempt
 ---@field target weir.Target
