@@ -31,8 +31,6 @@ static void read_usage(struct walk *walk);
 static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *number);
 static int64_t read_number(struct walk *walk);
 static bool is_filled_list(struct slice value);
-static bool enter_object(struct walk *walk);
-static bool enter_array(struct walk *walk);
 static void claim(struct chunk *chunk, enum chunk_kind kind, struct slice text);
 static void settle(struct walk *walk, struct slice data);
 static int64_t larger(int64_t a, int64_t b);
@@ -132,20 +130,18 @@ static void read_top(struct walk *walk)
             read_type(walk);
         else if (named(walk, name, "response"))
             read_response(walk);
-        else {
-            walk->is_list |= named(walk, name, "data");
-            json_plain_skip(json);
-        }
+        else if (named(walk, name, "data"))
+            walk->is_list = true;
     }
 }
 
 /* Messages of the Responses API and of Anthropic's have a type. */
 static void read_type(struct walk *walk)
 {
-    struct slice value = json_plain_skip(&walk->json);
+    struct slice value = json_skip(&walk->json);
 
     walk->is_list = true;
-    if (!is_text(value))
+    if (value.len == 0 || *value.ptr != '"')
         return;
     struct slice type = inside_of(value);
     walk->is_failure = json_string_is(type, "error") || json_string_is(type, "response.failed");
@@ -155,19 +151,17 @@ static void read_response(struct walk *walk)
 {
     struct slice name;
 
-    if (!enter_object(walk))
+    if (!json_open_object(&walk->json))
         return;
-    while (json_plain_next_member(&walk->json, &name))
+    while (json_next_member(&walk->json, &name))
         if (named(walk, name, "error"))
             read_error(walk, &walk->response_error);
-        else
-            json_plain_skip(&walk->json);
 }
 
 /* Any value but null is an error: an object, a text, a code. */
 static void read_error(struct walk *walk, struct slice *error)
 {
-    struct slice value = json_plain_skip(&walk->json);
+    struct slice value = json_skip(&walk->json);
 
     if (value.len && *value.ptr != 'n' && !error->ptr)
         *error = value;
@@ -177,11 +171,11 @@ static void read_choices(struct walk *walk)
 {
     struct json *json = &walk->json;
 
-    if (!enter_array(walk))
+    if (!json_open_array(&walk->json))
         return;
     walk->chunk->choices = 0;
     while (json_next_element(json)) {
-        if (enter_object(walk))
+        if (json_open_object(&walk->json))
             read_choice(walk);
         walk->chunk->choices++;
     }
@@ -207,8 +201,7 @@ static void read_choice(struct walk *walk)
             int64_t index = read_number(walk);
             if (walk->chunk->choices == 0 && index > 0 && index <= INT32_MAX)
                 walk->chunk->index = (int)index;
-        } else
-            json_plain_skip(json);
+        }
     }
 }
 
@@ -218,7 +211,7 @@ static void read_message(struct walk *walk)
     struct json *json = &walk->json;
     struct slice name;
 
-    if (!enter_object(walk))
+    if (!json_open_object(&walk->json))
         return;
     while (json_plain_next_member(json, &name)) {
         if (named(walk, name, "content") || named(walk, name, "refusal"))
@@ -227,15 +220,13 @@ static void read_message(struct walk *walk)
             read_text(walk, CHUNK_REASONING);
         else if (named(walk, name, "tool_calls") || named(walk, name, "function_call"))
             read_tool_calls(walk);
-        else
-            json_plain_skip(json);
     }
 }
 
 /* A string, or the list of parts that Mistral's thinking models send. */
 static void read_text(struct walk *walk, enum chunk_kind kind)
 {
-    struct slice value = json_plain_skip(&walk->json);
+    struct slice value = json_skip(&walk->json);
 
     if (is_text(value))
         claim(walk->chunk, kind, inside_of(value));
@@ -246,7 +237,7 @@ static void read_text(struct walk *walk, enum chunk_kind kind)
 /* A list with something in it, or the single object of old function calls. */
 static void read_tool_calls(struct walk *walk)
 {
-    struct slice value = json_plain_skip(&walk->json);
+    struct slice value = json_skip(&walk->json);
 
     if (is_filled_list(value) || (value.len && *value.ptr == '{'))
         claim(walk->chunk, CHUNK_TOOL_CALL, (struct slice){0});
@@ -255,7 +246,7 @@ static void read_tool_calls(struct walk *walk)
 /* Some servers send "" where they mean null. */
 static void read_finish(struct walk *walk)
 {
-    struct slice value = json_plain_skip(&walk->json);
+    struct slice value = json_skip(&walk->json);
 
     if (!is_text(value))
         return;
@@ -269,15 +260,13 @@ static void read_x_groq(struct walk *walk)
 {
     struct slice name;
 
-    if (!enter_object(walk))
+    if (!json_open_object(&walk->json))
         return;
-    while (json_plain_next_member(&walk->json, &name)) {
+    while (json_next_member(&walk->json, &name)) {
         if (named(walk, name, "usage") && !walk->chunk->usage.ptr)
             read_usage(walk);
         else if (named(walk, name, "error"))
             read_error(walk, &walk->chunk->error);
-        else
-            json_plain_skip(&walk->json);
     }
 }
 
@@ -287,11 +276,11 @@ static void read_usage(struct walk *walk)
     struct chunk_usage *count = &walk->chunk->count;
     struct slice name;
 
-    if (!enter_object(walk))
+    if (!json_open_object(&walk->json))
         return;
     const char *from = json->ptr - 1;
     *count = chunk_usage_none();
-    while (json_plain_next_member(json, &name)) {
+    while (json_next_member(json, &name)) {
         if (named(walk, name, "prompt_tokens"))
             count->prompt = read_number(walk);
         else if (named(walk, name, "completion_tokens"))
@@ -302,8 +291,6 @@ static void read_usage(struct walk *walk)
             read_usage_detail(walk, "cached_tokens", &count->cached);
         else if (named(walk, name, "completion_tokens_details"))
             read_usage_detail(walk, "reasoning_tokens", &count->reasoning);
-        else
-            json_plain_skip(json);
     }
     walk->chunk->usage = (struct slice){from, (size_t)(json->ptr - from)};
 }
@@ -312,19 +299,17 @@ static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *nu
 {
     struct slice name;
 
-    if (!enter_object(walk))
+    if (!json_open_object(&walk->json))
         return;
-    while (json_plain_next_member(&walk->json, &name))
+    while (json_next_member(&walk->json, &name))
         if (named(walk, name, wanted))
             *number = read_number(walk);
-        else
-            json_plain_skip(&walk->json);
 }
 
 /* A count: the whole part of a number, -1 for what is none or does not fit. */
 static int64_t read_number(struct walk *walk)
 {
-    struct slice value = json_plain_skip(&walk->json);
+    struct slice value = json_skip(&walk->json);
     int64_t number = 0;
 
     if (value.len == 0)
@@ -345,28 +330,6 @@ static bool is_filled_list(struct slice value)
         return false;
     struct json json = json_init(value);
     return json_enter_array(&json) && json_next_element(&json);
-}
-
-/* Into the object that comes next; a value of another kind is stepped over. */
-static bool enter_object(struct walk *walk)
-{
-    if (json_plain_enter(&walk->json, '{'))
-        return true;
-    if (json_peek(&walk->json) == JSON_OBJECT)
-        return json_enter_object(&walk->json);
-    json_plain_skip(&walk->json);
-    return false;
-}
-
-/* The same for an array. */
-static bool enter_array(struct walk *walk)
-{
-    if (json_plain_enter(&walk->json, '['))
-        return true;
-    if (json_peek(&walk->json) == JSON_ARRAY)
-        return json_enter_array(&walk->json);
-    json_plain_skip(&walk->json);
-    return false;
 }
 
 /* The strongest thing that is said gives the chunk its kind and text. */

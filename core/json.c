@@ -6,6 +6,7 @@
  * stepped over. */
 /* SPDX-License-Identifier: MIT */
 #include "json.h"
+#include "json_plain.h"
 #include "json_text.h"
 #include <stdint.h>
 
@@ -14,6 +15,10 @@ struct nest { /* a set bit: the container at that depth is an object */
 };
 
 static const char *fail(struct json *json, const char *at, enum err err);
+static inline bool enter(struct json *json, char opening);
+static bool refuse(struct json *json);
+static bool next(struct json *json, char closing);
+static struct slice skip(struct json *json);
 static const char *step_value(struct json *json, const char *ptr);
 static const char *step_down(struct json *json, const char *ptr, struct nest *nest);
 static const char *step_up(struct json *json, const char *ptr, const struct nest *nest, int floor);
@@ -25,8 +30,6 @@ static const char *step_utf8(struct json *json, const char *ptr);
 static const char *step_number(struct json *json, const char *ptr);
 static const char *step_digits(struct json *json, const char *ptr);
 static const char *step_literal(struct json *json, const char *ptr, struct slice word);
-static bool enter(struct json *json, char opening);
-static bool next(struct json *json, char closing);
 
 /* True of a sequence of three bytes, as most of the world's scripts have:
  * 1110xxxx 10xxxxxx 10xxxxxx, where under 0xe0 the second byte has bit 5, and
@@ -48,49 +51,73 @@ struct json json_init(struct slice text)
 
 enum json_kind json_peek(struct json *json)
 {
+    static const unsigned char KINDS[256] = {
+        ['n'] = JSON_NULL,   ['t'] = JSON_TRUE,   ['f'] = JSON_FALSE,  ['"'] = JSON_STRING,
+        ['['] = JSON_ARRAY,  ['{'] = JSON_OBJECT, ['-'] = JSON_NUMBER, ['0'] = JSON_NUMBER,
+        ['1'] = JSON_NUMBER, ['2'] = JSON_NUMBER, ['3'] = JSON_NUMBER, ['4'] = JSON_NUMBER,
+        ['5'] = JSON_NUMBER, ['6'] = JSON_NUMBER, ['7'] = JSON_NUMBER, ['8'] = JSON_NUMBER,
+        ['9'] = JSON_NUMBER,
+    };
+
     if (json->err)
         return JSON_NONE;
     json->ptr = json_step_space(json->ptr, json->end);
     if (json->ptr == json->end)
         return JSON_NONE;
-    switch (*json->ptr) {
-    case 'n': return JSON_NULL;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case '"': return JSON_STRING;
-    case '[': return JSON_ARRAY;
-    case '{': return JSON_OBJECT;
-    case '-': return JSON_NUMBER;
-    }
-    return *json->ptr >= '0' && *json->ptr <= '9' ? JSON_NUMBER : JSON_NONE;
+    return KINDS[(unsigned char)*json->ptr];
 }
 
+/* The plain case at once, perhaps behind a space. */
 struct slice json_skip(struct json *json)
 {
-    if (json->err)
-        return (struct slice){0};
     const char *from = json_step_space(json->ptr, json->end);
-    const char *to = step_value(json, from);
+    const char *to = json->place == JSON_AT_VALUE ? json_plain_value(from, json->end) : NULL;
+
     if (!to)
-        return (struct slice){0};
+        return skip(json);
     json->ptr = to;
+    json->place = JSON_AT_NEXT;
+    json->escaped = false;
     return (struct slice){from, (size_t)(to - from)};
 }
 
 bool json_enter_object(struct json *json)
 {
-    return enter(json, '{');
+    return enter(json, '{') || refuse(json);
 }
 
 bool json_enter_array(struct json *json)
 {
-    return enter(json, '[');
+    return enter(json, '[') || refuse(json);
+}
+
+bool json_open_object(struct json *json)
+{
+    if (enter(json, '{'))
+        return true;
+    json_skip(json);
+    return false;
+}
+
+bool json_open_array(struct json *json)
+{
+    if (enter(json, '['))
+        return true;
+    json_skip(json);
+    return false;
 }
 
 bool json_next_member(struct json *json, struct slice *name)
 {
+    return json_plain_next_member(json, name);
+}
+
+bool json_slow_next_member(struct json *json, struct slice *name)
+{
     const char *name_end;
 
+    if (json->place == JSON_AT_VALUE)
+        skip(json);
     if (!next(json, '}'))
         return false;
     const char *from = json->ptr;
@@ -104,6 +131,8 @@ bool json_next_member(struct json *json, struct slice *name)
 
 bool json_next_element(struct json *json)
 {
+    if (json->place == JSON_AT_VALUE)
+        skip(json);
     return next(json, ']');
 }
 
@@ -113,7 +142,7 @@ enum err json_finish(struct json *json)
         return json->err;
     json->ptr = json_step_space(json->ptr, json->end);
     if (json->ptr != json->end)
-        json->err = ERR_TRAILING;
+        fail(json, json->ptr, ERR_TRAILING);
     return json->err;
 }
 
@@ -131,7 +160,72 @@ static const char *fail(struct json *json, const char *at, enum err err)
 {
     json->ptr = at;
     json->err = err;
+    json->place = JSON_FAILED;
     return NULL;
+}
+
+/* False if no such container opens here. */
+static inline bool enter(struct json *json, char opening)
+{
+    const char *ptr = json_step_space(json->ptr, json->end);
+
+    if (ptr == json->end || *ptr != opening || json->place != JSON_AT_VALUE)
+        return false;
+    if (json->depth == JSON_MAX_DEPTH)
+        return fail(json, ptr, ERR_TOO_DEEP);
+    json->ptr = ptr + 1;
+    json->depth++;
+    json->place = JSON_AT_FIRST;
+    return true;
+}
+
+/* What comes next is not what had to; gives false. */
+static bool refuse(struct json *json)
+{
+    enum json_kind kind = json_peek(json);
+
+    if (!json->err)
+        fail(json, json->ptr, kind == JSON_NONE ? ERR_SYNTAX : ERR_TYPE);
+    return false;
+}
+
+/* Moves to the next member or element; false when the container closes here. */
+static bool next(struct json *json, char closing)
+{
+    if (json->err)
+        return false;
+    const char *ptr = json_step_space(json->ptr, json->end);
+    if (ptr == json->end)
+        return fail(json, ptr, ERR_SYNTAX);
+    if (*ptr == closing) {
+        json->ptr = ptr + 1;
+        json->depth--;
+        json->place = JSON_AT_NEXT;
+        return false;
+    }
+    if (json->place == JSON_AT_NEXT) {
+        if (*ptr != ',')
+            return fail(json, ptr, ERR_SYNTAX);
+        ptr = json_step_space(ptr + 1, json->end);
+        if (ptr < json->end && *ptr == closing)
+            return fail(json, ptr, ERR_SYNTAX);
+    }
+    json->ptr = ptr;
+    json->place = JSON_AT_VALUE;
+    return true;
+}
+
+static struct slice skip(struct json *json)
+{
+    if (json->err)
+        return (struct slice){0};
+    const char *from = json_step_space(json->ptr, json->end);
+    const char *to = step_value(json, from);
+    if (!to)
+        return (struct slice){0};
+    json->ptr = to;
+    json->place = JSON_AT_NEXT;
+    return (struct slice){from, (size_t)(to - from)};
 }
 
 static const char *step_value(struct json *json, const char *ptr)
@@ -144,7 +238,6 @@ static const char *step_value(struct json *json, const char *ptr)
         if (ptr)
             ptr = step_up(json, ptr, &nest, floor);
     } while (ptr && json->depth > floor);
-    json->fresh = false;
     return ptr;
 }
 
@@ -293,11 +386,9 @@ static const char *step_number(struct json *json, const char *ptr)
 /* One digit at least. */
 static const char *step_digits(struct json *json, const char *ptr)
 {
-    const char *from = ptr;
+    const char *to = json_step_digits(ptr, json->end);
 
-    while (ptr < json->end && *ptr >= '0' && *ptr <= '9')
-        ptr++;
-    return ptr > from ? ptr : fail(json, ptr, ERR_SYNTAX);
+    return to > ptr ? to : fail(json, ptr, ERR_SYNTAX);
 }
 
 static const char *step_literal(struct json *json, const char *ptr, struct slice word)
@@ -305,48 +396,4 @@ static const char *step_literal(struct json *json, const char *ptr, struct slice
     if ((size_t)(json->end - ptr) < word.len || memcmp(ptr, word.ptr, word.len) != 0)
         return fail(json, ptr, ERR_SYNTAX);
     return ptr + word.len;
-}
-
-static bool enter(struct json *json, char opening)
-{
-    enum json_kind kind = json_peek(json);
-
-    if (json->err)
-        return false;
-    if (kind == JSON_NONE)
-        return fail(json, json->ptr, ERR_SYNTAX);
-    if (*json->ptr != opening)
-        return fail(json, json->ptr, ERR_TYPE);
-    if (json->depth == JSON_MAX_DEPTH)
-        return fail(json, json->ptr, ERR_TOO_DEEP);
-    json->ptr++;
-    json->depth++;
-    json->fresh = true;
-    return true;
-}
-
-/* Moves to the next member or element; false when the container closes here. */
-static bool next(struct json *json, char closing)
-{
-    if (json->err)
-        return false;
-    const char *ptr = json_step_space(json->ptr, json->end);
-    if (ptr == json->end)
-        return fail(json, ptr, ERR_SYNTAX);
-    if (*ptr == closing) {
-        json->ptr = ptr + 1;
-        json->depth--;
-        json->fresh = false;
-        return false;
-    }
-    if (!json->fresh) {
-        if (*ptr != ',')
-            return fail(json, ptr, ERR_SYNTAX);
-        ptr = json_step_space(ptr + 1, json->end);
-        if (ptr < json->end && *ptr == closing)
-            return fail(json, ptr, ERR_SYNTAX);
-    }
-    json->ptr = ptr;
-    json->fresh = false;
-    return true;
 }

@@ -24,14 +24,21 @@ enum json_kind {
     JSON_OBJECT,
 };
 
-struct json {          /* a plain value; the text is borrowed */
-    const char *ptr;   /* the next byte to read */
-    const char *end;   /* one past the last */
-    const char *begin; /* where the text began: offsets count from here */
-    enum err err;      /* ERR_OK, or what stopped the scan at ptr: then nothing moves it */
-    int depth;         /* containers that are open */
-    bool fresh;        /* just entered a container: no comma yet */
-    bool escaped;      /* the string or name last stepped over holds a backslash */
+enum json_place {
+    JSON_AT_VALUE, /* before the text's only value, a member's or an element */
+    JSON_AT_FIRST, /* behind an opening bracket: no comma yet */
+    JSON_AT_NEXT,  /* behind a value: a comma or a closing bracket comes */
+    JSON_FAILED,   /* where err says */
+};
+
+struct json {              /* a plain value; the text is borrowed */
+    const char *ptr;       /* the next byte to read */
+    const char *end;       /* one past the last */
+    const char *begin;     /* where the text began: offsets count from here */
+    enum err err;          /* ERR_OK, or what stopped the scan at ptr: then nothing moves it */
+    int depth;             /* containers that are open */
+    enum json_place place; /* what the scan stands before, or behind */
+    bool escaped;          /* the string or name last stepped over holds a backslash */
 };
 
 struct json json_init(struct slice text);
@@ -48,12 +55,18 @@ struct slice json_skip(struct json *json);
 bool json_enter_object(struct json *json);
 bool json_enter_array(struct json *json);
 
+/* The same, but a value of another kind is stepped over. */
+bool json_open_object(struct json *json);
+bool json_open_array(struct json *json);
+
 /* The next member's name, as written between its quotes (escapes and all), and
- * the scan stands before its value.  False at the closing brace, which is
- * consumed, and false on error: test json->err. */
+ * the scan stands before its value; the value of the last one is stepped over
+ * if nobody has.  False at the closing brace, which is consumed, and false on
+ * error: test json->err. */
 bool json_next_member(struct json *json, struct slice *name);
 
-/* True when an element comes next; false at the closing bracket or on error. */
+/* True when an element comes next; the last one is stepped over if nobody has.
+ * False at the closing bracket or on error. */
 bool json_next_element(struct json *json);
 
 /* After the last value: only white space may follow, else ERR_TRAILING. */

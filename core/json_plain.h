@@ -1,22 +1,22 @@
-/* json_plain.h -- the plain cases of json.h's functions, inline: for a walk over
- * every chunk of every stream, which is some thirty tokens each.
+/* json_plain.h -- what most of a chunk is, inline: values and names that can be
+ * told in one look at a block or two of them.
  *
- * Each does what the one of json.h does that it ends in, and goes there with
- * whatever is not plain: escapes, UTF-8, deep nesting, the end of the text and
- * everything that is wrong.  So nothing here knows of errors. */
+ * A stream's chunk is some thirty tokens, and there are many chunks.  What is
+ * not plain (escapes, UTF-8, the last bytes of a text), and all that is wrong,
+ * is left to json.c, with nothing moved; so nothing here knows of errors. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "json.h"
 #include "json_text.h"
 
-/* From behind an opening quote to behind the closing one, if nothing special is
- * between them and another byte follows; else NULL. */
+/* From behind an opening quote to behind the closing one, if all between them is
+ * ASCII without escapes, and another byte follows; else NULL. */
 static inline const char *json_plain_string(const char *ptr, const char *end)
 {
-    for (; end - ptr > JSON_BLOCK; ptr += JSON_BLOCK) {
+    if (end - ptr > JSON_BLOCK) {
         unsigned found = json_find_special(ptr);
         if (found) {
-            ptr += __builtin_ctz(found);
+            ptr += json_first(found);
             return *ptr == '"' ? ptr + 1 : NULL;
         }
     }
@@ -24,81 +24,74 @@ static inline const char *json_plain_string(const char *ptr, const char *end)
     return end - ptr > 1 && *ptr == '"' ? ptr + 1 : NULL;
 }
 
-/* Over digits alone, as tokens are counted; NULL if it may be more than that. */
+/* Over digits alone, which a comma or a brace follows; else NULL. */
 static inline const char *json_plain_count(const char *ptr, const char *end)
 {
-    if (*ptr < '1' || *ptr > '9')
+    const char *to = json_step_digits(ptr, end);
+
+    if (to == ptr || to == end || (*to != ',' && *to != '}'))
         return NULL;
-    while (ptr < end && *ptr >= '0' && *ptr <= '9')
-        ptr++;
-    return ptr < end && (*ptr == ',' || *ptr == '}') ? ptr : NULL;
+    return *ptr == '0' && to > ptr + 1 ? NULL : to;
 }
 
-static inline struct slice json_plain_skip(struct json *json)
+/* Over a plain string, null or a count, and another byte follows; else NULL. */
+static inline const char *json_plain_value(const char *ptr, const char *end)
 {
-    const char *from = json->ptr;
-    const char *to = NULL;
-
-    if (json->err || json->end - from < 5)
-        return json_skip(json);
-    if (*from == ' ')
-        from++;
-    if (*from == '"')
-        to = json_plain_string(from + 1, json->end);
-    else if (memcmp(from, "null", 4) == 0)
-        to = from + 4;
-    else
-        to = json_plain_count(from, json->end);
-    if (!to)
-        return json_skip(json);
-    json->ptr = to;
-    json->fresh = false;
-    json->escaped = false;
-    return (struct slice){from, (size_t)(to - from)};
+    if (end - ptr <= 4)
+        return NULL;
+    if (*ptr == '"')
+        return json_plain_string(ptr + 1, end);
+    if (memcmp(ptr, "null", 4) == 0)
+        return ptr + 4;
+    return json_plain_count(ptr, end);
 }
 
-/* Enters the container that opens here; false if none does, and nothing has moved. */
-static inline bool json_plain_enter(struct json *json, char opening)
+/* What json_plain_next_member goes to when anything is not plain; in json.c. */
+bool json_slow_next_member(struct json *json, struct slice *name);
+
+/* json_next_member, for the hottest loops: over a value that nobody wanted, a comma,
+ * a name and a colon. */
+static inline __attribute__((always_inline)) bool json_plain_next_member(struct json *json,
+                                                                         struct slice *name)
 {
+    const char *end = json->end;
     const char *ptr = json->ptr;
+    struct slice found; /* so that *name may stay in registers */
 
-    if (json->err || json->end - ptr < 2 || json->depth == JSON_MAX_DEPTH)
-        return false;
-    if (*ptr == ' ')
-        ptr++;
-    if (*ptr != opening)
-        return false;
-    json->ptr = ptr + 1;
-    json->depth++;
-    json->fresh = true;
-    return true;
-}
-
-static inline bool json_plain_next_member(struct json *json, struct slice *name)
-{
-    const char *ptr = json->ptr;
-
-    if (json->err || json->end - ptr < 2)
-        return json_next_member(json, name);
+    switch (json->place) {
+    case JSON_AT_VALUE:
+        ptr = json_plain_value(json_step_space(ptr, end), end);
+        if (!ptr)
+            goto slow;
+        break;
+    case JSON_AT_FIRST:
+    case JSON_AT_NEXT:
+        if (ptr == end)
+            goto slow;
+        break;
+    case JSON_FAILED: return false;
+    }
     if (*ptr == '}') {
-        json->ptr++;
+        json->ptr = ptr + 1;
         json->depth--;
-        json->fresh = false;
+        json->place = JSON_AT_NEXT;
         return false;
     }
-    if (!json->fresh && *ptr++ != ',')
-        return json_next_member(json, name);
-    if ((unsigned char)*ptr <= ' ') {
-        ptr = json_step_space(ptr, json->end);
-        if (ptr == json->end)
-            return json_next_member(json, name);
-    }
-    const char *to = *ptr == '"' ? json_plain_string(ptr + 1, json->end) : NULL;
+    if (json->place != JSON_AT_FIRST && *ptr++ != ',')
+        goto slow;
+    if (ptr < end && *ptr != '"')
+        ptr = json_step_space(ptr, end);
+    const char *to = ptr < end && *ptr == '"' ? json_plain_string(ptr + 1, end) : NULL;
     if (!to || *to != ':')
-        return json_next_member(json, name);
+        goto slow;
     *name = (struct slice){ptr + 1, (size_t)(to - ptr) - 2};
     json->ptr = to + 1;
-    json->fresh = false;
+    json->place = JSON_AT_VALUE;
     json->escaped = false;
+    return true;
+slow:
+    if (!json_slow_next_member(json, &found))
+        return false;
+    *name = found;
     return true;
 }

@@ -26,11 +26,21 @@ static inline unsigned json_find_special(const char *ptr)
 }
 
 /* With how many spaces a block begins. */
-static inline int json_count_spaces(const char *ptr)
+static inline unsigned json_count_spaces(const char *ptr)
 {
     __m128i block = _mm_loadu_si128((const __m128i *)ptr);
     int spaces = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(' ')));
-    return __builtin_ctz(~(unsigned)spaces);
+    return (unsigned)__builtin_ctz(~(unsigned)spaces);
+}
+
+/* With how many digits a block begins. */
+static inline unsigned json_count_digits(const char *ptr)
+{
+    __m128i block = _mm_loadu_si128((const __m128i *)ptr);
+    __m128i value = _mm_sub_epi8(block, _mm_set1_epi8('0')); /* unsigned: 0 to 9 of a digit */
+    __m128i least = _mm_min_epu8(value, _mm_set1_epi8(9));
+    int digits = _mm_movemask_epi8(_mm_cmpeq_epi8(value, least));
+    return (unsigned)__builtin_ctz(~(unsigned)digits);
 }
 #else
 enum { JSON_BLOCK = 1 };
@@ -40,21 +50,49 @@ static inline unsigned json_find_special(const char *ptr)
     return (signed char)*ptr < ' ' || *ptr == '"' || *ptr == '\\';
 }
 
-static inline int json_count_spaces(const char *ptr)
+static inline unsigned json_count_spaces(const char *ptr)
 {
     return *ptr == ' ';
 }
+
+static inline unsigned json_count_digits(const char *ptr)
+{
+    return *ptr >= '0' && *ptr <= '9';
+}
 #endif
+
+/* The place of the first bit. */
+static inline size_t json_first(unsigned found)
+{
+    return (size_t)__builtin_ctzl(found);
+}
 
 /* Over what a string can simply hold: to the first byte that is special, or end. */
 static inline const char *json_step_prose(const char *ptr, const char *end)
 {
-    for (; end - ptr >= JSON_BLOCK; ptr += JSON_BLOCK) {
-        unsigned found = json_find_special(ptr);
-        if (found)
-            return ptr + __builtin_ctz(found);
+    if (end - ptr >= JSON_BLOCK) {
+        const char *last = end - JSON_BLOCK;
+        do {
+            unsigned found = json_find_special(ptr);
+            if (found)
+                return ptr + json_first(found);
+            ptr += JSON_BLOCK;
+        } while (ptr <= last);
     }
     while (ptr < end && (signed char)*ptr >= ' ' && *ptr != '"' && *ptr != '\\')
+        ptr++;
+    return ptr;
+}
+
+static inline const char *json_step_digits(const char *ptr, const char *end)
+{
+    while (end - ptr >= JSON_BLOCK) {
+        unsigned count = json_count_digits(ptr);
+        ptr += count;
+        if (count < JSON_BLOCK)
+            return ptr;
+    }
+    while (ptr < end && *ptr >= '0' && *ptr <= '9')
         ptr++;
     return ptr;
 }

@@ -65,6 +65,24 @@ describe("chunk_read", function()
     end
   end)
 
+  it("reads any layout, and no part of one", function()
+    local compact = '{"id":"chatcmpl-0123456789abcdef","created":1795336714,"choices":[{"index":0,'
+      .. '"delta":{"content":"some text that is longer than any block and has no commas in it"},'
+      .. '"logprobs":null,"finish_reason":null}],"system_fingerprint":"fp_0123456789","usage":null}'
+    local expected = read(compact)
+    assert.same({ "content", true, 1 }, { expected.kind, expected.commits, expected.choices })
+    for _, layout in ipairs {
+      { ",", ", " }, { ":", ": " }, { ":", " : " }, { ",", "\n          ,\t" }, { "{", "{\r\n  " },
+      { ",", ",\n" .. (" "):rep(40) }, { "}", "\n" .. (" "):rep(17) .. "}" },
+    } do
+      local text = compact:gsub("%" .. layout[1], layout[2])
+      assert.same(expected, read(text), text)
+    end
+    for len = 0, #compact - 1 do
+      assert.same({ err = "syntax" }, read(compact:sub(1, len)), "a cut after " .. len)
+    end
+  end)
+
   it("gives the text as it is written", function()
     assert.same({ kind = "content", text = "h\\u00e9\\n\195\169", choices = 1, commits = true },
       read(chat('{"content":"h\\u00e9\\n\195\169"}')))

@@ -246,6 +246,67 @@ describe("the pull scanner", function()
     assert.equal(C.ERR_TOO_DEEP, json[0].err)
   end)
 
+  it("steps over a value that nobody wanted", function()
+    for _, value in ipairs {
+      '"a plain text"', '"\\n"', '"\195\169"', "null", "0", "17", "-1.5e3", "true", "{}", "[]",
+      '{"in":{"in":[1,{}]}}', ' "x" ', "\n  null\n", '"' .. ("long "):rep(20) .. '"',
+    } do
+      local names = {}
+      local layout = '{"a":%s,"b":%s, "c" :%s,\n    "d":[%s,%s]}'
+      local text = layout:format(value, value, value, value, value)
+      local json, name = new_json(text), ffi.new("struct slice[1]")
+      assert.is_true(C.json_enter_object(json))
+      while C.json_next_member(json, name) do
+        names[#names + 1] = text_of(name[0])
+        if names[#names] == "d" then
+          assert.is_true(C.json_enter_array(json))
+          while C.json_next_element(json) do names[#names + 1] = "element" end
+        end
+      end
+      assert.equal(C.ERR_OK, C.json_finish(json), text)
+      assert.same({ "a", "b", "c", "d", "element", "element" }, names)
+    end
+  end)
+
+  it("fails where a value that nobody wanted is wrong", function()
+    for text, at in pairs {
+      ['{"a":nul,"b":1}'] = 5, ['{"a":01,"b":1}'] = 6, ['{"a":"\\1","b":1}'] = 6,
+      ['{"a":,"b":1}'] = 5, ['{"a":nullx,"b":1}'] = 9, ['{"a":1x,"b":1}'] = 6,
+      ['{"a":"x"'] = 8, ['{"a":"x'] = 7, ['{"a":1 "b":1}'] = 7, ['{"a":1,,"b":1}'] = 7,
+      ['{"a":1,"b"1}'] = 10, ['{"a":{"b":},"c":1}'] = 10,
+    } do
+      local json, name = new_json(text), ffi.new("struct slice[1]")
+      assert.is_true(C.json_enter_object(json))
+      assert.is_true(C.json_next_member(json, name))
+      assert.is_false(C.json_next_member(json, name), text)
+      assert.same({ text, C.ERR_SYNTAX, at },
+        { text, json[0].err, tonumber(json[0].ptr - json[0].begin) })
+    end
+  end)
+
+  it("opens a container, or steps over what is none", function()
+    for _, value in ipairs { "1", "null", '"x"', " true", "[]", '[{"a":1}]' } do
+      local text = '{"a":' .. value .. ',"b":{"c":2}}'
+      local json, name = new_json(text), ffi.new("struct slice[1]")
+      assert.is_true(C.json_open_object(json))
+      assert.is_true(C.json_next_member(json, name))
+      assert.is_false(C.json_open_object(json), text)
+      assert.is_true(C.json_next_member(json, name))
+      assert.equal("b", text_of(name[0]))
+      assert.is_true(C.json_open_object(json))
+      assert.is_true(C.json_next_member(json, name))
+      assert.is_false(C.json_open_array(json))
+      assert.is_false(C.json_next_member(json, name))
+      assert.is_false(C.json_next_member(json, name))
+      assert.equal(C.ERR_OK, C.json_finish(json))
+    end
+    for _, text in ipairs { "", " ", "]", "{,}", '{"a" 1}', "[x]" } do
+      local json, name = new_json(text), ffi.new("struct slice[1]")
+      if C.json_open_object(json) then assert.is_false(C.json_next_member(json, name)) end
+      assert.equal(C.ERR_SYNTAX, json[0].err, text)
+    end
+  end)
+
   it("tells whether a name is written with escapes", function()
     local text = '{"a\\u0062":"plain","ab":"\\n"}'
     local json, name = new_json(text), ffi.new("struct slice[1]")
