@@ -103,12 +103,21 @@ static void set_state(struct exchange *x, enum exchange_state state)
 
 /* ---- the end ---- */
 
+/* Frees an attempt of x's; accepts NULL. */
+static void drop_attempt(struct exchange *x, struct attempt *attempt)
+{
+    if (!attempt)
+        return;
+    limits_end(x->world->limits, attempt_target(attempt), x->world->worker);
+    attempt_free(attempt);
+}
+
 static void race_free(struct exchange *x)
 {
     if (!x->race)
         return;
     for (size_t i = 0; i < x->race->count; i++) {
-        attempt_free(x->race->racers[i].attempt);
+        drop_attempt(x, x->race->racers[i].attempt);
         mem_free(x->race->racers[i].target);
         mem_free(x->race->racers[i].model);
     }
@@ -124,7 +133,7 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     event_del(&x->timer);
     policy_free(x->policy);
     race_free(x);
-    attempt_free(x->attempt);
+    drop_attempt(x, x->attempt);
     body_fini(&x->body);
     buf_free(&x->bytes);
     buf_free(&x->model);
@@ -292,6 +301,7 @@ static struct attempt *start_attempt(struct exchange *x, const struct policy_sen
         .owner = &attempt_owner,
         .arg = x,
     };
+    limits_begin(x->world->limits, send->target, x->world->worker);
     return attempt_new(&made);
 }
 
@@ -429,7 +439,7 @@ static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fau
     bool goes_on = x->race && race_goes_on(x, attempt);
     if (x->attempt == attempt)
         x->attempt = NULL;
-    attempt_free(attempt);
+    drop_attempt(x, attempt);
     if (goes_on)
         return;
     set_state(x, DECIDING);
@@ -448,6 +458,7 @@ static void on_commit(void *arg, struct attempt *attempt)
 
     if (x->trail_count < TRAIL_MAX) {
         struct trail_item *item = add_trail(x, attempt, "ok", attempt_status(attempt));
+        limits_answered(x->world->limits, attempt_target(attempt), attempt_commit_us(attempt));
         log_attempt(x, item, attempt, NULL, false);
     }
     if (x->race)
@@ -462,7 +473,7 @@ static void on_attempt_dropped(void *arg, void *attempt)
 
     if (x->attempt == attempt)
         x->attempt = NULL;
-    attempt_free(attempt);
+    drop_attempt(x, attempt);
 }
 
 static void each_header(void *arg, void *attempt,

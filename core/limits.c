@@ -5,6 +5,7 @@
  * nothing that it has; it only takes no new key, which then never cools. */
 /* SPDX-License-Identifier: MIT */
 #include "limits.h"
+#include "shared.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -12,10 +13,13 @@
 struct slot {
     _Atomic uint64_t hash;      /* 0: free */
     _Atomic int64_t until_us;   /* monotonic */
+    _Atomic int64_t latency_us; /* 0: unknown */
+    _Atomic int inflight[LIMITS_WORKERS];
     char reason[LIMITS_REASON]; /* for people: a torn read shows a wrong word, nothing worse */
 };
 
 struct limits {
+    struct shared *shared;
     struct slot slots[LIMITS_SLOTS];
 };
 
@@ -25,13 +29,16 @@ struct limits *limits_new(void)
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         abort();
+    ((struct limits *)memory)->shared = shared_new();
     return memory;
 }
 
 void limits_free(struct limits *limits)
 {
-    if (limits)
-        munmap(limits, sizeof *limits);
+    if (!limits)
+        return;
+    shared_free(limits->shared);
+    munmap(limits, sizeof *limits);
 }
 
 /* FNV-1a, 64 bits; never 0. */
@@ -100,4 +107,59 @@ int64_t limits_cooling_until(const struct limits *limits, struct slice key, int6
     if (reason)
         *reason = slot->reason;
     return until;
+}
+
+/* ---- attempts and answers ---- */
+
+void limits_begin(struct limits *limits, struct slice key, int worker)
+{
+    struct slot *slot = claim(limits, hash_of(key));
+    if (slot)
+        atomic_fetch_add_explicit(&slot->inflight[worker % LIMITS_WORKERS], 1,
+                                  memory_order_relaxed);
+}
+
+void limits_end(struct limits *limits, struct slice key, int worker)
+{
+    struct slot *slot = claim(limits, hash_of(key));
+    if (slot)
+        atomic_fetch_sub_explicit(&slot->inflight[worker % LIMITS_WORKERS], 1,
+                                  memory_order_relaxed);
+}
+
+int limits_inflight(const struct limits *limits, struct slice key)
+{
+    const struct slot *slot = find(limits, hash_of(key));
+    int sum = 0;
+
+    for (int i = 0; slot && i < LIMITS_WORKERS; i++)
+        sum += atomic_load_explicit(&slot->inflight[i], memory_order_relaxed);
+    return sum;
+}
+
+void limits_forget(struct limits *limits, int worker)
+{
+    for (size_t i = 0; i < LIMITS_SLOTS; i++)
+        if (atomic_load_explicit(&limits->slots[i].hash, memory_order_relaxed))
+            atomic_store(&limits->slots[i].inflight[worker % LIMITS_WORKERS], 0);
+}
+
+void limits_answered(struct limits *limits, struct slice key, int64_t us)
+{
+    struct slot *slot = claim(limits, hash_of(key));
+    if (!slot)
+        return;
+    int64_t old = atomic_load_explicit(&slot->latency_us, memory_order_relaxed);
+    atomic_store_explicit(&slot->latency_us, old ? old + (us - old) / 5 : us, memory_order_relaxed);
+}
+
+int64_t limits_latency_us(const struct limits *limits, struct slice key)
+{
+    const struct slot *slot = find(limits, hash_of(key));
+    return slot ? atomic_load_explicit(&slot->latency_us, memory_order_relaxed) : 0;
+}
+
+struct shared *limits_shared(const struct limits *limits)
+{
+    return limits->shared;
 }

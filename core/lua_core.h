@@ -98,6 +98,12 @@ void lua_body_push(lua_State *L, int ref); /* pushes the table that a policy wor
 bool lua_body_collect(lua_State *L, int ref, struct body_edits *edits);
 void lua_body_close(lua_State *L, int ref); /* use of it says "this request is over" */
 
+/* lua_shared.c: weir.shared(name) and weir.target(name), as functions of Lua. */
+void lua_shared_open(lua_State *L);
+int lua_shared_new(lua_State *L);
+int lua_target_new(lua_State *L);
+struct slice lua_target_test(lua_State *L, int index); /* its name; empty when it is no target */
+
 /* lua_filter.c: ends what waits in a filter. */
 void lua_filter_close(struct policy *policy);
 

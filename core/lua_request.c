@@ -61,8 +61,9 @@ static int no_provider(lua_State *L, const struct generation *generation, struct
 static struct target check_target(lua_State *L, int index, const struct policy *policy)
 {
     struct target target;
-    size_t len;
-    const char *text = luaL_checklstring(L, index, &len);
+    struct slice object = lua_target_test(L, index);
+    size_t len = object.len;
+    const char *text = object.ptr ? object.ptr : luaL_checklstring(L, index, &len);
     const char *slash = memchr(text, '/', len);
 
     if (!slash || slash == text || slash + 1 == text + len) {

@@ -109,6 +109,7 @@ static int open_state(lua_State *L)
     lua_request_open(L);
     lua_response_open(L);
     lua_event_open(L);
+    lua_shared_open(L);
 
     lua_newtable(L); /* [loaded] */
     lua_weir_push_host(L);

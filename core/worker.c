@@ -386,6 +386,8 @@ int worker_run(const struct worker_settings *settings)
     keep_memory(); /* before libevent allocates anything */
     event_set_log_callback(on_libevent_log);
     worker.world.limits = settings->limits;
+    worker.world.worker = settings->number;
+    limits_forget(settings->limits, settings->number);
     worker.world.generation =
         generation_load(settings->config_path, 1, settings->limits, &problems);
     if (!worker.world.generation) { /* the master loaded it: it changed since */

@@ -190,6 +190,18 @@ function weir.time() end
 ---@param seconds number
 function weir.sleep(seconds) end
 
+---A dictionary that all workers share; it outlives workers and reloads. Bounded: old entries give
+---way.
+---@param name string 1 to 64 bytes
+---@return weir.Shared
+function weir.shared(name) end
+
+---What all workers know of a target.
+---@param name weir.Target
+---@return weir.TargetState
+function weir.target(name) end
+
+
 ---Checks the targets that a policy is made with, and remembers them, so that one that names no
 ---provider is found when weir.lua is loaded.
 ---@param list weir.Target[]
@@ -300,5 +312,46 @@ function weir.json.array(list) end
 ---@field include_usage boolean
 ---@field classify (fun(raw: table, said: table): table|nil)|nil
 ---@field retry_after (fun(raw: table, said: table): number|nil)|nil
+
+---@class weir.Shared
+local Shared = {}
+
+---@param key string
+---@return string|number|boolean|nil
+function Shared:get(key) end
+
+---@param key string
+---@param value string|number|boolean|nil nil deletes; a string of at most 1024 bytes
+---@param seconds number|nil how long it lives
+function Shared:set(key, value, seconds) end
+
+---Adds in one step, from 0 when there is nothing.
+---@param key string
+---@param by number|nil 1
+---@param seconds number|nil how long a new entry lives
+---@return number|nil sum
+---@return string|nil problem
+function Shared:incr(key, by, seconds) end
+
+---@param key string
+function Shared:delete(key) end
+
+---@class weir.TargetState
+local TargetState = {}
+
+---@return number|nil seconds left; nil when it is not cooling
+---@return string|nil reason
+function TargetState:cooling() end
+
+---@param seconds number
+---@param reason string|nil
+function TargetState:cool(seconds, reason) end
+function TargetState:uncool() end
+
+---@return number|nil seconds to the commit point, a moving average
+function TargetState:latency() end
+
+---@return integer attempts that run now, in all workers
+function TargetState:inflight() end
 
 return weir
