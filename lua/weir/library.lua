@@ -1,8 +1,8 @@
 --- library.lua -- the table that `require "weir"` gives a policy.
 ---
 --- What needs the world is the core's: host has env, file, log, now, time, sleep, shared,
---- target, json_encode, json_decode, json_array and null. Here arguments are checked, so that misuse raises and
---- names the argument, at the line of whoever called.
+--- target, json_encode, json_decode, json_array and null. Here arguments are checked, so that
+--- misuse raises and names the argument, at the line of whoever called.
 local targets = require("weir.targets")
 local window = require("weir.window")
 local library = {}
