@@ -565,9 +565,10 @@ static void send_plain(struct exchange *x)
     head_add(&headers, "content-type", SLICE("application/json"));
     add_headers(x, &headers);
     x->first_us = loop_now_us();
-    client_reply(x->client, 200, buf_slice(&headers), buf_slice(&x->waiting));
+    struct client *client = x->client;
+    finish(x, 200, "ok"); /* before the reply: res:on_end may read the request's headers */
+    client_reply(client, 200, buf_slice(&headers), buf_slice(&x->waiting));
     buf_free(&headers);
-    finish(x, 200, "ok");
 }
 
 /* The answer is in x->waiting, which the filters change. */
@@ -820,6 +821,7 @@ static void on_gone(void *arg)
 {
     struct exchange *x = arg;
 
+    x->client = NULL; /* freed: res:on_end finds no headers */
     finish(x, 499, "cancelled");
 }
 

@@ -1,0 +1,61 @@
+-- Promise 8: a policy cannot hurt its neighbours.  Each mistake here fails its own request; the
+-- worker, and whatever else it serves, lives on.
+
+local openai = require("spec.support.openai")
+local world = require("spec.support.world")
+
+describe("a policy's mistake", function()
+  local w, first
+
+  before_each(function()
+    w = world.new()
+    first = w:upstream("first")
+  end)
+
+  after_each(function()
+    w:close()
+  end)
+
+  --- The gateway with this Lua as the policy of model "default"; "neighbour" answers by itself.
+  local function with(policy, options)
+    options = options or {}
+    options.models = "    default = " .. policy .. [[,
+    neighbour = function(req) return req:reply(200, "fine") end,]]
+    return w:gateway(options)
+  end
+
+  --- The worker is the one that it was.
+  local function assert_unharmed(gateway)
+    assert.equal(200, gateway:chat { model = "neighbour" }:read_response().status)
+    assert.is_nil(gateway:log():find("worker_died", 1, true))
+  end
+
+  it("may be to read the headers in on_end, after a plain answer", function()
+    local gateway = with [[function(req)
+      local res, err = req:send("first/m")
+      return res and res:on_end(function()
+        weir.log.info("ended", { team = req.headers["x-team"] })
+      end), err
+    end]]
+    local client = gateway:chat { headers = { ["X-Team"] = "red", Connection = "close" } }
+    first:answer(200, openai.answer())
+    assert.equal(200, client:read_response().status)
+    gateway:wait_log("says=ended", "team=red")
+    assert_unharmed(gateway)
+  end)
+
+  it("may be to read the headers in on_end, when the client has gone", function()
+    local gateway = with [[function(req)
+      local res, err = req:send("first/m")
+      return res and res:on_end(function()
+        weir.log.info("ended", { team = req.headers["x-team"] or "nobody" })
+      end), err
+    end]]
+    local client = gateway:chat { stream = true, headers = { ["X-Team"] = "red" } }
+    first:stream(openai.content("Hello"))
+    client:read_until("Hello")
+    client:close()
+    gateway:wait_log("says=ended", "team=nobody")
+    assert_unharmed(gateway)
+  end)
+end)
