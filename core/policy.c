@@ -446,7 +446,7 @@ static void finish(struct policy *policy)
     lua_State *co = policy->co, *L = policy->generation->L;
     struct lua_response *response = lua_response_test(co, 1);
 
-    if (response && response->attempt) {
+    if (response && response->policy == policy && response->attempt) {
         struct policy_result result = {.kind = POLICY_RESPONSE, .attempt = response->attempt};
         policy->committed = response;
         lua_give_coroutine(policy, true);
@@ -454,8 +454,11 @@ static void finish(struct policy *policy)
         return;
     }
     if (response) {
+        bool is_own = response->policy == policy;
         lua_give_coroutine(policy, true);
-        finish_with_error(policy, "the policy returned a response that a later send replaced");
+        finish_with_error(policy, is_own
+                                      ? "the policy returned a response that a later send replaced"
+                                      : "the policy returned the response of another request");
         return;
     }
     if (is_reply(co)) {

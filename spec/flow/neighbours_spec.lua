@@ -58,4 +58,21 @@ describe("a policy's mistake", function()
     gateway:wait_log("says=ended", "team=nobody")
     assert_unharmed(gateway)
   end)
+
+  it("may be to return another request's response", function()
+    local gateway = with([[function(req)
+      if kept then return kept end
+      local res, err = req:send("first/m")
+      kept = res
+      return res, err
+    end]], { before = "local kept" })
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("Hello"))
+    client:read_until("Hello")
+    assert.equal(500, gateway:chat { stream = true }:read_response().status)
+    gateway:wait_log("event=policy_error", "response of another request")
+    provider:send_chunk(openai.content("again"))
+    client:read_until("again")
+    assert_unharmed(gateway)
+  end)
 end)
