@@ -130,6 +130,7 @@ static int request_available(lua_State *L)
     int kept = 0;
 
     luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
     int count = (int)lua_objlen(L, 2);
     lua_createtable(L, count, 0); /* [req, targets, list] */
     for (int i = 1; i <= count; i++) {

@@ -75,4 +75,12 @@ describe("a policy's mistake", function()
     client:read_until("again")
     assert_unharmed(gateway)
   end)
+
+  it("may be an argument too many", function()
+    local gateway = with [[function(req)
+      return req:reply(200, { count = #req:available({ "first/m" }, 5) })
+    end]]
+    assert.equal(1, gateway:chat():read_response().json.count)
+    assert_unharmed(gateway)
+  end)
 end)
