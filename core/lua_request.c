@@ -28,6 +28,9 @@ static struct policy *check_running(lua_State *L, const char *what)
 
     if (policy->state != POLICY_RUNNING || policy->co != L)
         luaL_error(L, "%s may only be called by the policy of this request, while it runs", what);
+    if (!lua_isyieldable(L)) /* asked first: the work would go on when the yield failed */
+        luaL_error(L, "%s cannot wait inside a function that C calls (a sort's, a gsub's, an edit)",
+                   what);
     return policy;
 }
 

@@ -123,6 +123,9 @@ static int host_sleep(lua_State *L)
                     (policy->state == POLICY_RUNNING || policy->state == POLICY_FILTERING);
     if (!may_wait)
         return luaL_error(L, "weir.sleep may only be called while a policy or a filter runs");
+    if (!lua_isyieldable(L)) /* asked first: the timer would run when the yield failed */
+        return luaL_error(L, "weir.sleep cannot wait inside a function that C calls (a sort's, a "
+                             "gsub's, an edit)");
     if (policy->state == POLICY_RUNNING)
         policy->state = POLICY_SLEEPING;
     policy->host->on_sleep(policy->host_arg, seconds);

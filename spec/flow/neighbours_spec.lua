@@ -83,4 +83,47 @@ describe("a policy's mistake", function()
     assert.equal(1, gateway:chat():read_response().json.count)
     assert_unharmed(gateway)
   end)
+
+  it("may be to sleep in a sort, and to go on", function()
+    local gateway = with [[function(req)
+      local res, err = req:send("first/m")
+      local _, why = pcall(table.sort, { 2, 1 }, function() weir.sleep(0) end)
+      weir.log.info("caught", { why = why })
+      return res, err
+    end]]
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("Hello"))
+    client:read_until("Hello")
+    gateway:wait_log("says=caught", "cannot wait inside a function that C calls")
+    assert_unharmed(gateway)
+    provider:send_chunk(openai.content("again"))
+    assert.is_truthy(client:read_until("again"))
+  end)
+
+  it("may be to sleep in a filter's gsub, where filters may fail", function()
+    local gateway = with([[function(req)
+      local res, err = req:send("first/m")
+      return res and res:map(function(event)
+        event.text = event.text:gsub("l", function() weir.sleep(0) end)
+        return event
+      end), err
+    end]], { more = '  workers = 1, policy = { on_error = "open" },' })
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("Hello"))
+    client:read_until("Hello")
+    assert_unharmed(gateway)
+    provider:send_chunk(openai.content("again"))
+    assert.is_truthy(client:read_until("again"))
+  end)
+
+  it("may be to send in an edit, and to go on", function()
+    local gateway = with [[function(req)
+      local _, why = pcall(req.send, req, "first/m", { edit = function() req:send("first/m") end })
+      return req:reply(200, { why = tostring(why) })
+    end]]
+    local client = gateway:chat()
+    assert.is_truthy(client:read_response().json.why:find("req:send cannot wait", 1, true))
+    assert_unharmed(gateway)
+    assert.is_false(first:is_asked())
+  end)
 end)
