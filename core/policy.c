@@ -370,15 +370,29 @@ static void finish_with_table(struct policy *policy, lua_State *L, const char *c
     buf_free(&body);
 }
 
+static int code_of(lua_State *L)
+{
+    lua_getfield(L, 1, "code");
+    return 1;
+}
+
+/* The code of the err on top, for the log.  Reading it may raise: the table is a policy's. */
+static void add_code(lua_State *L, struct buf *code)
+{
+    lua_pushcfunction(L, code_of);
+    lua_pushvalue(L, -2);
+    bool is_read = lua_call_traced(L, 1, 1) == 0 && lua_tostring(L, -1);
+    buf_add_text(code, is_read ? lua_tostring(L, -1) : "policy_error");
+    buf_add_char(code, '\0');
+    lua_pop(L, 1);
+}
+
 /* [err] is on top of L: words it for the client and tells the host. */
 static void finish_with_failure(struct policy *policy, lua_State *L)
 {
     struct buf code = {0};
 
-    lua_getfield(L, -1, "code");
-    buf_add_text(&code, lua_tostring(L, -1) ? lua_tostring(L, -1) : "policy_error");
-    buf_add_char(&code, '\0');
-    lua_pop(L, 1);
+    add_code(L, &code);
     lua_push_runtime(L, "failure");
     lua_insert(L, -2);
     lua_push_trail(L, policy); /* [failure, err, trail] */

@@ -126,4 +126,13 @@ describe("a policy's mistake", function()
     assert_unharmed(gateway)
     assert.is_false(first:is_asked())
   end)
+
+  it("may be an error whose members raise", function()
+    local gateway = with [[function(req)
+      return nil, setmetatable({}, { __index = function() error("not there") end })
+    end]]
+    assert.equal(500, gateway:chat():read_response().status)
+    gateway:wait_log("event=failure_not_worded", "not there")
+    assert_unharmed(gateway)
+  end)
 end)
