@@ -286,6 +286,8 @@ void lua_give_coroutine(struct policy *policy, bool reusable)
 
 /* ---- how a policy ends ---- */
 
+static void finish_with_error(struct policy *policy, const char *message);
+
 void lua_push_trail(lua_State *L, struct policy *policy)
 {
     const struct policy_trail_entry *entries;
@@ -339,14 +341,44 @@ static void add_headers(lua_State *L, struct buf *headers)
     }
 }
 
-/* [reply] is on top: { status, headers, body }, body a table or text. */
+/* The status of the reply on top; 0: none that may be sent, which the policy wrote into it. */
+static int status_of(lua_State *L)
+{
+    lua_getfield(L, -1, "status");
+    lua_Integer status = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return status >= 200 && status <= 599 && status != 204 && status != 205 ? (int)status : 0;
+}
+
+/* The body of the reply on top, a table or text; false with a message pushed. */
+static bool add_body(lua_State *L, struct buf *body)
+{
+    lua_getfield(L, -1, "body");
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        size_t len;
+        const char *text = lua_tolstring(L, -1, &len);
+        buf_add(body, (struct slice){text, len});
+    } else if (!lua_json_encode(L, lua_gettop(L), body)) {
+        lua_pushfstring(L, "the body of a reply: %s", lua_tostring(L, -1));
+        return false;
+    }
+    lua_pop(L, 1);
+    return true;
+}
+
+/* [reply] is on top: { status, headers, body }. */
 static void finish_with_table(struct policy *policy, lua_State *L, const char *code)
 {
     struct buf headers = {0}, body = {0};
+    int status = status_of(L);
 
-    lua_getfield(L, -1, "status");
-    int status = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
+    if (!status)
+        lua_pushliteral(L, "the status of a reply: not 200 to 599, or one without a body");
+    if (!status || !add_body(L, &body)) {
+        buf_free(&body);
+        finish_with_error(policy, lua_tostring(L, -1));
+        return;
+    }
     lua_getfield(L, -1, "headers");
     add_headers(L, &headers);
     lua_pop(L, 1);
@@ -354,17 +386,6 @@ static void finish_with_table(struct policy *policy, lua_State *L, const char *c
     head_add(&headers, "content-type",
              slice_of(lua_tostring(L, -1) ? lua_tostring(L, -1) : "application/json"));
     lua_pop(L, 1);
-    lua_getfield(L, -1, "body");
-    if (lua_type(L, -1) == LUA_TSTRING) {
-        size_t len;
-        const char *text = lua_tolstring(L, -1, &len);
-        buf_add(&body, (struct slice){text, len});
-        lua_pop(L, 1);
-    } else if (lua_json_encode(L, lua_gettop(L), &body)) {
-        lua_pop(L, 1);
-    } else {
-        lua_pop(L, 2); /* cannot be: failure.lua and reply.lua make sound tables */
-    }
     tell_reply(policy, status, buf_slice(&headers), buf_slice(&body), code);
     buf_free(&headers);
     buf_free(&body);

@@ -135,4 +135,29 @@ describe("a policy's mistake", function()
     gateway:wait_log("event=failure_not_worded", "not there")
     assert_unharmed(gateway)
   end)
+
+  it("may be a reply that is no JSON", function()
+    local gateway = with [[function(req) return req:reply(200, { share = 0 / 0 }) end]]
+    local response = gateway:chat():read_response()
+    assert.equal(500, response.status)
+    assert.equal("policy_error", response.json.error.code)
+    gateway:wait_log("event=policy_error", "the body of a reply: a number is not finite")
+  end)
+
+  it("may be a reply with a status that is none", function()
+    local gateway = with [[function(req)
+      local reply = req:reply(200, { said = "no" })
+      reply.status = 7
+      return reply
+    end]]
+    assert.equal(500, gateway:chat():read_response().status)
+    gateway:wait_log("event=policy_error", "the status of a reply")
+  end)
+
+  it("may be an error that is no JSON", function()
+    local gateway = with [[function(req)
+      return nil, { code = "client_error", message = "no", param = print }
+    end]]
+    assert.equal("policy_error", gateway:chat():read_response().json.error.code)
+  end)
 end)
