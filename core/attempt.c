@@ -443,6 +443,12 @@ static void finish_stream(struct attempt *attempt, enum err err, const char *det
 {
     if (!err && sse_finish(attempt->sse))
         err = ERR_BAD_RESPONSE;
+    if (attempt->state == READY) { /* a filter waits for what came last: the rest is told then */
+        attempt->over_err = err;
+        attempt->over_detail = detail;
+        attempt->owner->on_flush(attempt->arg);
+        return;
+    }
     if (attempt->state == WAITING && (attempt->committed || is_closed(attempt) || !err)) {
         if (!attempt->committed && !is_closed(attempt) && attempt->held.len &&
             attempt->held.ptr[0] == '{') {

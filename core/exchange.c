@@ -83,6 +83,7 @@ struct exchange {
     bool failed;    /* a filter failed: the stream ends */
     bool filtering; /* a filter waits, with the event or answer kept in waiting */
     bool hides;     /* what waits is not for the client */
+    bool unended;   /* it was the stream's last, and no blank line ended it */
     struct buf waiting;
     bool committed; /* the attempt's answer is the client's */
     char id[32];    /* the client's; outlives it for the log */
@@ -665,6 +666,7 @@ static void keep_waiting(struct exchange *x, const struct sse_event *event, bool
 {
     x->filtering = true;
     x->hides = hides;
+    x->unended = event->is_unended;
     buf_clear(&x->waiting);
     buf_add(&x->waiting, event->raw);
     attempt_hold(x->attempt);
@@ -801,6 +803,8 @@ static void resume_filter(struct exchange *x)
     if (x->filtering)
         return;
     settle_event(x, filtered, buf_slice(&x->waiting), x->hides, before);
+    if (x->unended && out->len > before)
+        buf_add_text(out, "\n\n");
     if (x->failed)
         on_flush(x);
     else

@@ -154,6 +154,18 @@ describe("a policy", function()
     assert.equal(openai.role .. openai.content("QUIET") .. openai.finish .. openai.done, body)
   end)
 
+  it("waits in a filter for an event that no blank line ended", function()
+    local gateway = with [[function(req)
+      local res, err = req:send("first/m")
+      return res and res:map(function(event) weir.sleep(0) return event end), err
+    end]]
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("Hello"), openai.finish, "data: [DONE]\n")
+    provider:finish_stream()
+    local body = client:read_response().body
+    assert.equal(openai.content("Hello") .. openai.finish .. "data: [DONE]\n\n\n", body)
+  end)
+
   it("lets a filter wait, and keeps the order of a stream that comes faster", function()
     local gateway = with [[function(req)
       local weir = require("weir")
