@@ -365,11 +365,15 @@ static void serve(struct worker *worker, int listen_fd)
 
 static void free_all(struct worker *worker)
 {
-    event_del(&worker->drained); /* it would look at a server that is gone */
-    exchange_cut_all(&worker->world);
-    event_base_loop(worker->world.base, EVLOOP_NONBLOCK); /* exchanges are freed on a turn */
+    sigset_t all;
+
+    sigfillset(&all); /* told again: nothing is left to stop */
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    event_del(&worker->drained); /* these would look at a server that is gone */
     event_del(&worker->on_term);
     event_del(&worker->on_quit);
+    exchange_cut_all(&worker->world);
+    event_base_loop(worker->world.base, EVLOOP_NONBLOCK); /* exchanges are freed on a turn */
     upstream_free(worker->world.upstream);
     for (size_t i = 0; i < worker->config->provider_count; i++)
         origin_free(worker->config->providers[i].origin);
