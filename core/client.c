@@ -230,6 +230,14 @@ static void close_after(struct client *client, struct buf *head)
     buf_add_text(head, "connection: close\r\n");
 }
 
+/* An HTTP/1.0 client that asked to keep the connection takes silence for a no, and would wait
+ * for its end (RFC 9112, C.2.2). */
+static void keep_open(const struct client *client, struct buf *head)
+{
+    if (is_http_1_0(client))
+        buf_add_text(head, "connection: keep-alive\r\n");
+}
+
 static bool wants_close(const struct client *client)
 {
     const char *said =
@@ -283,6 +291,8 @@ void client_reply(struct client *client, int status, struct slice headers, struc
     head_add(&head, "content-length", number_text(room, body.len, 10));
     if (wants_close(client))
         close_after(client, &head);
+    else
+        keep_open(client, &head);
     buf_add_text(&head, "\r\n");
     struct iovec pieces[] = {piece(buf_slice(&head)), piece(body)};
     send_pieces(client, pieces, 2);

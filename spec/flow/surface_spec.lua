@@ -159,6 +159,16 @@ describe("the surface", function()
     assert.equal(openai.content("a") .. openai.finish .. openai.done, response.body)
   end)
 
+  it("tells HTTP/1.0 that its connection is kept, when it asked for that", function()
+    local client = w:gateway():connect()
+    for _ = 1, 2 do
+      client:send("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+      local response = client:read_response()
+      assert.equal(200, response.status)
+      assert.equal("keep-alive", response.headers["connection"])
+    end
+  end)
+
   it("answers Expect: 100-continue before the body comes", function()
     local client = w:gateway():connect()
     local body = openai.request()
