@@ -271,9 +271,8 @@ static void on_term(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *worker = arg;
 
-    if (worker->draining)
-        stop(worker);
-    else
+    /* Told twice: systemd and timeout(1) signal all processes, and the master passes it on. */
+    if (!worker->draining)
         drain(worker);
 }
 

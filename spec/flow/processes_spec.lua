@@ -89,6 +89,27 @@ describe("the master", function()
     assert.equal(0, gateway.process:wait())
   end)
 
+  it("drains as well when the workers get the SIGTERM too, as from systemd", function()
+    local gateway = w:gateway()
+    local worker = gateway:workers()[1]
+    local idle = gateway:connect()
+    idle:request { path = "/healthz" }:read_response()
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("a"))
+    client:read_head()
+    client:read_chunk()
+    libc.C.kill(worker, libc.SIGTERM)
+    idle:wait_closed() -- it has arrived
+    gateway.process:signal(libc.SIGTERM)
+    gateway:wait_log("event=draining")
+    provider:send_chunk(openai.content("b"))
+    assert.equal(openai.content("b"), client:read_chunk())
+    provider:send_chunk(openai.finish .. openai.done)
+    provider:finish_stream()
+    assert.equal("complete", select(2, client:read_chunks()))
+    assert.equal(0, gateway.process:wait())
+  end)
+
   it("ends at once on a second SIGTERM", function()
     local gateway = w:gateway()
     local client = gateway:chat { stream = true }
