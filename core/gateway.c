@@ -6,6 +6,7 @@
  *
  *   SIGTERM, SIGINT   drain: workers accept no more and let streams finish
  *   a second, SIGQUIT stop at once
+ *   a third           kill: a worker in a loop of Lua hears no signal
  *   a worker dies     another is started, after 0.1 s, doubling up to 10 s */
 /* SPDX-License-Identifier: MIT */
 #include "gateway.h"
@@ -227,7 +228,10 @@ static struct timespec next_due(const struct gateway *gateway)
 
 static void on_stop(struct gateway *gateway, int number)
 {
-    bool first = gateway->stops++ == 0 && number != SIGQUIT;
+    bool first = gateway->stops == 0 && number != SIGQUIT;
+    bool last = gateway->stops >= 2;
+
+    gateway->stops += gateway->stops == 0 && !first ? 2 : 1;
     struct log_line line = log_begin(LOG_INFO, first ? "draining" : "stopping");
 
     log_end(&line);
@@ -235,7 +239,7 @@ static void on_stop(struct gateway *gateway, int number)
         close(gateway->listen_fd);
         gateway->listen_fd = -1;
     }
-    signal_workers(gateway, first ? SIGTERM : SIGQUIT);
+    signal_workers(gateway, first ? SIGTERM : last ? SIGKILL : SIGQUIT);
 }
 
 static void watch(struct gateway *gateway, const sigset_t *waited)

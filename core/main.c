@@ -20,7 +20,7 @@ static const char serve_help[] =
     "weir serve [weir.lua]\n"
     "\n"
     "Runs the gateway until it is told to stop.  SIGTERM (or Ctrl-C) stops accepting and lets\n"
-    "streams finish within the drain time; a second one stops at once.\n"
+    "streams finish within the drain time; a second one stops at once, a third kills.\n"
     "Exit codes: 0 stopped, 1 cannot listen or a worker failed while stopping, 2 wrong command\n"
     "line, 3 errors in the configuration.\n";
 

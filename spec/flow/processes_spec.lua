@@ -125,6 +125,19 @@ describe("the master", function()
     assert.is_true(client:is_closed() or client:read_all() ~= nil)
   end)
 
+  it("ends a worker that hears nothing at the third", function()
+    local gateway = w:gateway { models = [[
+      default = function() weir.log.info("looping", {}) while true do end end,]] }
+    gateway:chat()
+    gateway:wait_log("says=looping")
+    gateway.process:signal(libc.SIGTERM)
+    gateway:wait_log("event=draining")
+    gateway.process:signal(libc.SIGTERM)
+    gateway:wait_log("event=stopping")
+    gateway.process:signal(libc.SIGTERM)
+    assert.equal(1, gateway.process:wait())
+  end)
+
   it("ends its workers when it is killed itself", function()
     local gateway = w:gateway()
     local worker = gateway:workers()[1]
