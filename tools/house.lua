@@ -162,7 +162,7 @@ local files = list("git ls-files --cached --others --exclude-standard")
 local ours = declared_by(files)
 for _, path in ipairs(files) do
   check_any(path)
-  if path:find("^core/.*%.[ch]$") then check_c(path, ours) end
+  if path:find("^core/.*%.[ch]$") or path:find("^mock/.*%.[ch]$") then check_c(path, ours) end
 end
 
 os.exit(failures == 0 and 0 or 1)
