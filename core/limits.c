@@ -1,14 +1,19 @@
 /* limits.c -- an open-addressed table of cooldowns in shared memory.
  *
- * A slot is claimed once, by storing its key's hash with compare-and-swap, and
- * never given up: the targets of a configuration are few.  A full table forgets
- * nothing that it has; it only takes no new key, which then never cools. */
+ * A slot is claimed by storing its key's hash with compare-and-swap.  It is never
+ * freed, but another key may take it over once its own neither cools nor is in
+ * use: where a target stands for every model (provider slash star), clients name
+ * the keys, and are not to fill the table.  What is cooling is not forgotten; a
+ * key that finds PROBES such slots does not cool. */
 /* SPDX-License-Identifier: MIT */
 #include "limits.h"
+#include "loop.h"
 #include "shared.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+
+enum { PROBES = 64 }; /* slots that a key may stand in */
 
 struct slot {
     _Atomic uint64_t hash;      /* 0: free */
@@ -51,10 +56,15 @@ static uint64_t hash_of(struct slice key)
     return hash ? hash : 1;
 }
 
+static struct slot *slot_at(const struct limits *limits, uint64_t hash, size_t i)
+{
+    return (struct slot *)&limits->slots[(hash + i) % LIMITS_SLOTS];
+}
+
 static const struct slot *find(const struct limits *limits, uint64_t hash)
 {
-    for (size_t i = 0; i < LIMITS_SLOTS; i++) {
-        const struct slot *slot = &limits->slots[(hash + i) % LIMITS_SLOTS];
+    for (size_t i = 0; i < PROBES; i++) {
+        const struct slot *slot = slot_at(limits, hash, i);
         uint64_t found = atomic_load_explicit(&slot->hash, memory_order_acquire);
         if (found == hash)
             return slot;
@@ -64,15 +74,42 @@ static const struct slot *find(const struct limits *limits, uint64_t hash)
     return NULL;
 }
 
+static bool is_idle(const struct slot *slot, int64_t now_us)
+{
+    if (atomic_load(&slot->until_us) > now_us)
+        return false;
+    for (int i = 0; i < LIMITS_WORKERS; i++)
+        if (atomic_load_explicit(&slot->inflight[i], memory_order_relaxed))
+            return false;
+    return true;
+}
+
+/* Takes over a slot whose key neither cools nor is in use. */
+static struct slot *take_over(struct limits *limits, uint64_t hash)
+{
+    int64_t now_us = loop_now_us();
+
+    for (size_t i = 0; i < PROBES; i++) {
+        struct slot *slot = slot_at(limits, hash, i);
+        uint64_t old = atomic_load(&slot->hash);
+        if (!is_idle(slot, now_us) || !atomic_compare_exchange_strong(&slot->hash, &old, hash))
+            continue;
+        atomic_store(&slot->until_us, 0);
+        atomic_store(&slot->latency_us, 0);
+        return slot;
+    }
+    return NULL;
+}
+
 static struct slot *claim(struct limits *limits, uint64_t hash)
 {
-    for (size_t i = 0; i < LIMITS_SLOTS; i++) {
-        struct slot *slot = &limits->slots[(hash + i) % LIMITS_SLOTS];
+    for (size_t i = 0; i < PROBES; i++) {
+        struct slot *slot = slot_at(limits, hash, i);
         uint64_t found = 0;
         if (atomic_compare_exchange_strong(&slot->hash, &found, hash) || found == hash)
             return slot;
     }
-    return NULL;
+    return take_over(limits, hash);
 }
 
 void limits_cool(struct limits *limits, struct slice key, int64_t until_us, const char *reason)
