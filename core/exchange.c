@@ -657,8 +657,9 @@ static void settle_event(struct exchange *x, enum policy_filtered filtered, stru
             buf_add(out, raw);
         else
             x->failed = true;
-    } else if (hides) {
-        out->len = before; /* the filters saw it; the client did not ask for it */
+    } else if (hides && out->len - before >= raw.len &&
+               memcmp(out->ptr + out->len - raw.len, raw.ptr, raw.len) == 0) {
+        out->len -= raw.len; /* the filters saw it; the client did not ask for it */
     }
 }
 

@@ -45,6 +45,7 @@ struct worker_slot {
 };
 
 struct gateway {
+    pid_t pid; /* the master's */
     const char *config_path;
     int listen_fd;
     struct limits *limits;
@@ -116,6 +117,8 @@ static void log_listening(int fd, int workers)
 static void become_worker(struct gateway *gateway, int number)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != gateway->pid) /* the master died before we asked to be told */
+        exit(EXIT_FAILED);
     struct worker_settings settings = {gateway->config_path, gateway->listen_fd, number,
                                        gateway->limits};
     int status = worker_run(&settings);
@@ -316,7 +319,8 @@ static int prepare(struct gateway *gateway)
 
 int gateway_serve(const char *config_path)
 {
-    struct gateway gateway = {.config_path = config_path, .limits = limits_new(), .listen_fd = -1};
+    struct gateway gateway = {
+        .pid = getpid(), .config_path = config_path, .limits = limits_new(), .listen_fd = -1};
     sigset_t waited;
 
     int status = prepare(&gateway);
