@@ -26,7 +26,7 @@ describe("what workers share", function()
     local gateway = with([[function(req)
       local weir = require("weir")
       return req:reply(200, { count = weir.shared("visits"):incr("all") })
-    end]], { workers = 2 })
+    end]], { more = "  workers = 2," })
     for i = 1, 10 do -- a connection each, so both workers have their turn sooner or later
       assert.equal(i, gateway:chat():read_response().json.count)
     end

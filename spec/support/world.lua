@@ -41,9 +41,11 @@ function World:mock(name, ...)
 end
 
 --- The weir.lua of this world.
----@param options { before: string?, more: string?, models: string?, provider: table? }
+---@param options { before: string?, more: string?, models: string?, provider: table?,
+---  providers: string? }
 ---  before: Lua above the table; more: further members; models: instead of the waterfall over
----  all; provider: by name, further members of that provider, or "*" for every one
+---  all; provider: by name, further members of that provider, or "*" for every one; providers:
+---  more of them, as Lua
 function World:config(options)
   local providers, targets = {}, {}
   for _, up in ipairs(self.upstreams) do
@@ -61,6 +63,7 @@ function World:config(options)
     options.more or "  workers = 1,",
     "  providers = {",
     table.concat(providers, "\n"),
+    options.providers or "",
     "  },",
     "  models = {",
     options.models or ("    default = waterfall { " .. table.concat(targets, ", ") .. " },"),
