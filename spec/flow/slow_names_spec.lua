@@ -21,12 +21,14 @@ describe("a provider whose name server is silent #plain", function()
 
   local function start()
     local library = folder .. "/slow_names.so"
-    assert.equal(0, os.execute(("cc -D_GNU_SOURCE -shared -fPIC -o %s spec/support/slow_names.c -ldl")
-      :format(library)))
+    local compile = "cc -D_GNU_SOURCE -shared -fPIC -o %s spec/support/slow_names.c -ldl"
+    assert.equal(0, os.execute(compile:format(library)))
     return w:gateway {
       under = { "env", "LD_PRELOAD=" .. library },
       providers = [[
-    slow = { type = "openai", base_url = "http://slow.example:80/v1", timeout = { connect = 0.3 } },]],
+    slow = {
+      type = "openai", base_url = "http://slow.example:80/v1", timeout = { connect = 0.3 },
+    },]],
       models = [[
     default = waterfall { "slow/m", "first/m" },
     other = waterfall { "second/m" },]],
@@ -44,11 +46,9 @@ describe("a provider whose name server is silent #plain", function()
   it("holds up no other request, neither while it is asked nor when it is given up", function()
     local gateway = start()
     local waiting, leaving = gateway:chat(), gateway:chat()
-    for _ = 1, 3 do
-      local client = gateway:chat { model = "other" }
-      second:answer(200, openai.answer("at once"))
-      assert.equal(200, client:read_response().status)
-    end
+    local client = gateway:chat { model = "other" }
+    second:answer(200, openai.answer("at once"))
+    assert.equal(200, client:read_response().status)
     leaving:close() -- its attempt is cancelled in the middle of the lookup
     first:answer(200, openai.answer("later"))
     assert.equal("first/m", waiting:read_response().headers["x-weir-target"])
