@@ -565,6 +565,11 @@ bool attempt_was_sent(const struct attempt *attempt)
     return attempt->was_sent;
 }
 
+const struct timeouts *attempt_timeouts(const struct attempt *attempt)
+{
+    return &attempt->timeout;
+}
+
 const struct provider *attempt_provider(const struct attempt *attempt)
 {
     return attempt->provider;

@@ -57,6 +57,7 @@ int attempt_status(const struct attempt *attempt);
 bool attempt_is_stream(const struct attempt *attempt);
 bool attempt_hides_usage(const struct attempt *attempt); /* the client did not ask for it */
 bool attempt_was_sent(const struct attempt *attempt);
+const struct timeouts *attempt_timeouts(const struct attempt *attempt);
 const struct provider *attempt_provider(const struct attempt *attempt);
 struct chunk_usage attempt_usage(const struct attempt *attempt);
 struct transfer *attempt_transfer(const struct attempt *attempt); /* for its head; NULL when over */

@@ -24,6 +24,7 @@ static const char MARK[] = "\xe2\x80\xa6";        /* U+2026, for what was left o
 static const char REPLACEMENT[] = "\xef\xbf\xbd"; /* U+FFFD, for bytes that are not UTF-8 */
 
 static struct {
+    struct buf *captured; /* where lines go instead; NULL: to fd */
     int fd;
     enum log_level level;
     enum log_format format;
@@ -76,6 +77,11 @@ void log_open(int fd, enum log_level level, enum log_format format)
     out.format = format;
     out.may_block = flags < 0 || !(flags & O_NONBLOCK);
     out.is_torn = false;
+}
+
+void log_capture(struct buf *lines)
+{
+    out.captured = lines;
 }
 
 bool log_wants(enum log_level level)
@@ -189,6 +195,10 @@ static void write_line(void)
 {
     ssize_t sent = -1;
 
+    if (out.captured) {
+        buf_add(out.captured, (struct slice){out.text, out.len});
+        return;
+    }
     if (!would_block()) {
         do
             sent = write(out.fd, out.text, out.len);

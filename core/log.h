@@ -18,6 +18,9 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 void log_open(int fd, enum log_level level, enum log_format format);
 bool log_wants(enum log_level level);
 
+/* Lines are appended to lines instead; NULL: to the descriptor again.  Borrowed. */
+void log_capture(struct buf *lines);
+
 struct log_line {    /* on the caller's stack, between log_begin and log_end */
     unsigned serial; /* private: 0 when the level is not wanted */
 };

@@ -13,3 +13,7 @@ struct event_base *loop_new(void);
 
 int64_t loop_now_us(void);      /* monotonic */
 double loop_wall_seconds(void); /* seconds since 1970, fractions kept */
+
+/* Both clocks are *us from now on, the wall's counted from a fixed date: for the simulator.
+ * Borrowed; NULL: the system's again. */
+void loop_set_clock(const int64_t *us);

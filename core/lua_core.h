@@ -62,6 +62,11 @@ struct generation {
 
 struct generation *lua_generation(lua_State *L);
 
+/* For the simulator: the settings on top of the generation's stack count from now on; and the
+ * policy of that reference serves every model that has none. */
+void generation_configure(struct generation *generation);
+void generation_set_fallback(struct generation *generation, int policy_ref);
+
 /* lua_weir.c: the table that require("weir.host") gives to Weir's own modules. */
 void lua_weir_push_host(lua_State *L);
 struct secret *lua_weir_secret(lua_State *L, int index); /* or NULL */

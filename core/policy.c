@@ -141,15 +141,23 @@ static void add_problems(struct buf *problems, lua_State *L)
     }
 }
 
-static bool load(struct generation *generation, const char *path, struct buf *problems)
+static bool open_runtime(struct generation *generation, struct buf *problems)
 {
     lua_State *L = generation->L;
 
     lua_pushcfunction(L, open_state);
-    if (lua_call_traced(L, 0, 0)) {
-        add_problem(problems, L);
+    if (lua_call_traced(L, 0, 0) == 0)
+        return true;
+    add_problem(problems, L);
+    return false;
+}
+
+static bool load(struct generation *generation, const char *path, struct buf *problems)
+{
+    lua_State *L = generation->L;
+
+    if (!open_runtime(generation, problems))
         return false;
-    }
     lua_push_runtime(L, "load");
     lua_pushstring(L, path);
     if (lua_call_traced(L, 1, 2)) {
@@ -166,8 +174,7 @@ static bool load(struct generation *generation, const char *path, struct buf *pr
     return true;
 }
 
-struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
-                                   struct buf *problems)
+static struct generation *generation_alloc(unsigned number, struct limits *limits)
 {
     struct generation *generation = mem_new(sizeof *generation);
     lua_State *L = lua_newstate(allocate, generation);
@@ -179,6 +186,39 @@ struct generation *generation_load(const char *path, unsigned number, struct lim
     generation->L = L;
     generation->number = number;
     generation->limits = limits;
+    generation->config.fallback_ref = LUA_NOREF;
+    return generation;
+}
+
+struct generation *generation_new(struct limits *limits)
+{
+    struct generation *generation = generation_alloc(1, limits);
+    struct buf problems = {0};
+
+    if (!open_runtime(generation, &problems))
+        abort(); /* Weir's own files */
+    return generation;
+}
+
+void generation_configure(struct generation *generation)
+{
+    config_fini(&generation->config, generation->L);
+    generation->config = (struct config){0};
+    config_read(&generation->config, generation->L);
+}
+
+void generation_set_fallback(struct generation *generation, int policy_ref)
+{
+    luaL_unref(generation->L, LUA_REGISTRYINDEX, generation->config.fallback_ref);
+    generation->config.fallback_ref = policy_ref;
+}
+
+struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
+                                   struct buf *problems)
+{
+    struct generation *generation = generation_alloc(number, limits);
+    lua_State *L = generation->L;
+
     if (load(generation, path, problems)) {
         lua_settop(L, 0);
         return generation;

@@ -26,6 +26,8 @@ struct client;
  * generation borrows limits. */
 struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
                                    struct buf *problems);
+/* One without a weir.lua: the simulator's. */
+struct generation *generation_new(struct limits *limits);
 void generation_free(struct generation *generation); /* no policy may be running in it */
 const struct config *generation_config(const struct generation *generation);
 unsigned generation_number(const struct generation *generation);

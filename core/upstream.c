@@ -574,6 +574,14 @@ static const struct outcome {
     {CURLE_OUT_OF_MEMORY, ERR_BAD_RESPONSE, "a header of the answer is too long"},
 };
 
+const char *upstream_sentence(enum err err)
+{
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
+        if (outcomes[i].err == err)
+            return outcomes[i].detail;
+    return "";
+}
+
 static enum err outcome_of(struct transfer *transfer, const char **detail)
 {
     if (transfer->code == CURLE_OK && transfer->head_done)

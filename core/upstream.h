@@ -79,5 +79,8 @@ void upstream_cancel(struct transfer *transfer);
  * what lingers more than a second is closed.  No callback follows. */
 void upstream_release(struct transfer *transfer);
 
+/* The sentence that on_done gives with err; the first of several. */
+const char *upstream_sentence(enum err err);
+
 /* Connections in use and kept, for gauges. */
 size_t upstream_active(const struct upstream *upstream);

@@ -108,41 +108,61 @@ local function add_all(list, more)
   for _, item in ipairs(more) do list[#list + 1] = item end
 end
 
---- Loads a weir.lua.
----@param path string
----@return table|nil settings as config.check gave them
----@return string[]|nil problems for people, when there are any
-function runtime.load(path)
-  local folder = path:match("^(.*/)") or ""
-  local text, message = host.read_file(path)
-  if not text then return nil, { message } end
-
+--- What the files of one folder share: the weir that they require, and require itself.
+---@param folder string with its slash, or ""
+---@return { folder: string, weir: weir, require: fun(name: string): any }
+function runtime.project(folder)
   local weir = library.new(host)
-  local own_require = make_require(folder, weir)
-  local ok, raw = host.call(function()
-    return compile(text, path, sandbox.env(weir, own_require))("weir.lua")
-  end)
-  if not ok then return nil, { raw } end
+  return { folder = folder, weir = weir, require = make_require(folder, weir) }
+end
 
+--- config.check with the providers of that project.
+---@return table|nil settings
+---@return table[] problems
+function runtime.check(raw, project)
   local broken = {}
   local settings, problems = config.check(raw, {
     is_secret = host.is_secret,
-    provider = provider_finder(folder, own_require, broken),
+    provider = provider_finder(project.folder, project.require, broken),
     types = TYPES,
   })
   add_all(problems, broken)
+  return settings, problems
+end
+
+--- Loads a weir.lua. The simulator gives the project, and needs no secrets.
+---@param path string
+---@param simulated table|nil
+---@return table|nil settings as config.check gave them
+---@return string[]|nil problems for people, when there are any
+function runtime.load(path, simulated)
+  local text, message = host.read_file(path)
+  if not text then return nil, { message } end
+
+  local project = simulated or runtime.project(path:match("^(.*/)") or "")
+  local ok, raw = host.call(function()
+    return compile(text, path, sandbox.env(project.weir, project.require))("weir.lua")
+  end)
+  if not ok then return nil, { raw } end
+
+  local settings, problems = runtime.check(raw, project)
   if settings and #problems == 0 then
     add_all(problems, targets.problems(settings, host.reaches))
-    missing_secrets(settings, problems)
+    if not simulated then missing_secrets(settings, problems) end
   end
   if #problems == 0 then return settings end
+  return nil, runtime.lines(path, problems)
+end
 
+--- Problems as lines for people.
+---@return string[]
+function runtime.lines(path, problems)
   local lines = {}
   for i, problem in ipairs(problems) do
     local hint = problem.suggestion and (" (did you mean: %s)"):format(problem.suggestion) or ""
     lines[i] = ("%s: %s: %s%s"):format(path, problem.path, problem.message, hint)
   end
-  return nil, lines
+  return lines
 end
 
 --- What `weir check` prints.
