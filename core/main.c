@@ -1,6 +1,7 @@
 /* main.c -- the commands. */
 /* SPDX-License-Identifier: MIT */
 #include "gateway.h"
+#include "kit.h"
 #include "mock.h"
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,8 @@ static const char general_help[] =
     "\n"
     "  weir serve [weir.lua]   run the gateway\n"
     "  weir check [weir.lua]   load the configuration and print what it says, or its errors\n"
+    "  weir explain MODEL      print what a request for a model would try, calling nobody\n"
+    "  weir test [path...]     run the specs of your policies in a simulated world\n"
     "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
     "  weir version            print the version\n"
     "\n"
@@ -64,6 +67,10 @@ int main(int argc, char **argv)
         return with_config(argc, argv, serve_help, gateway_serve);
     if (strcmp(argv[0], "check") == 0)
         return with_config(argc, argv, check_help, gateway_check);
+    if (strcmp(argv[0], "explain") == 0)
+        return kit_explain(argc, argv);
+    if (strcmp(argv[0], "test") == 0)
+        return kit_test(argc, argv);
     if (strcmp(argv[0], "mock") == 0)
         return mock_main(argc, argv);
     if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {

@@ -1,0 +1,327 @@
+/* kit.c -- finds specs and hands them to lua/weir/test.lua, a fresh Lua state for each file; and
+ * hands a model to lua/weir/explain.lua. */
+/* SPDX-License-Identifier: MIT */
+#include "kit.h"
+#include "gateway.h"
+#include "lua_sim.h"
+#include "mem.h"
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char test_help[] =
+    "weir test [-v] [path...]\n"
+    "\n"
+    "Runs the specs of policies: the files that are named, and every *_spec.lua below the folders\n"
+    "that are (without any: below this one).  They are written as for busted, and play requests\n"
+    "with require \"weir.sim\": scripted providers and a virtual clock.  Nobody is called.\n"
+    "Modules are looked for beside the weir.lua that is nearest above a spec, as it would.\n"
+    "\n"
+    "  -v, --verbose   name every test, and print the log of those that fail\n"
+    "\n"
+    "The last line is \"N passed, N failed\".\n"
+    "Exit codes: 0 none failed, 1 some failed, 2 wrong command line.\n";
+
+static const char explain_help[] =
+    "weir explain MODEL [--body FILE] [--stream] [--cool TARGET=SECONDS]... [weir.lua]\n"
+    "\n"
+    "Prints what a request for MODEL would try, in which order, with which body and which\n"
+    "timeouts, if every attempt failed; and what the client would get then.  Nobody is called.\n"
+    "It goes by the configuration alone: what cools in a running gateway it does not know.\n"
+    "\n"
+    "  --body FILE              the request's body (- is standard input); else a short chat\n"
+    "  --stream                 ask for a stream\n"
+    "  --fail WORD              how attempts fail: overloaded (else), rate_limited, timeout, ...\n"
+    "  --cool TARGET=SECONDS    as if this target, or provider, were cooling\n"
+    "\n"
+    "Exit codes: 0 printed, 1 no such model or file, 2 wrong command line, 3 errors in the\n"
+    "configuration.\n";
+
+enum { PATHS_MAX = 10 * 1000, DEPTH_MAX = 16 };
+
+struct paths {
+    char **items;
+    size_t count;
+};
+
+struct totals {
+    int passed, failed, pending;
+};
+
+/* ---- finding specs ---- */
+
+static void add_path(struct paths *paths, const char *path)
+{
+    if (paths->count == PATHS_MAX)
+        return;
+    paths->items = mem_resize(paths->items, (paths->count + 1) * sizeof(char *));
+    paths->items[paths->count++] = mem_dup(slice_of(path));
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), end_len = strlen(end);
+    return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+static bool is_skipped(const char *name)
+{
+    return name[0] == '.' || strcmp(name, "node_modules") == 0 || strncmp(name, "build", 5) == 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void find_specs(struct paths *paths, const char *folder, int depth)
+{
+    DIR *dir = depth < DEPTH_MAX ? opendir(folder) : NULL;
+    struct dirent *entry;
+    struct stat info;
+    char path[PATH_MAX];
+
+    while (dir && (entry = readdir(dir))) {
+        bool is_here = strcmp(folder, ".") == 0;
+        int len = snprintf(path, sizeof path, "%s%s%s", is_here ? "" : folder, is_here ? "" : "/",
+                           entry->d_name);
+        if (is_skipped(entry->d_name) || len >= (int)sizeof path || lstat(path, &info))
+            continue;
+        if (S_ISDIR(info.st_mode))
+            find_specs(paths, path, depth + 1);
+        else if (ends_with(path, "_spec.lua"))
+            add_path(paths, path);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+static bool find_named(struct paths *paths, const char *path)
+{
+    struct stat info;
+    char folder[PATH_MAX];
+
+    if (stat(path, &info)) {
+        fprintf(stderr, "weir test: %s is not there\n", path);
+        return false;
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        add_path(paths, path);
+        return true;
+    }
+    snprintf(folder, sizeof folder, "%s", path);
+    for (size_t len = strlen(folder); len > 1 && folder[len - 1] == '/'; len--)
+        folder[len - 1] = '\0';
+    size_t before = paths->count;
+    find_specs(paths, folder, 0);
+    if (paths->count > before)
+        qsort(paths->items + before, paths->count - before, sizeof(char *), by_name);
+    return true;
+}
+
+static void paths_free(struct paths *paths)
+{
+    for (size_t i = 0; i < paths->count; i++)
+        mem_free(paths->items[i]);
+    mem_free(paths->items);
+}
+
+static bool has_config(const char *folder)
+{
+    char path[PATH_MAX + 16];
+
+    snprintf(path, sizeof path, "%sweir.lua", folder);
+    return access(path, R_OK) == 0;
+}
+
+/* The folder of the nearest weir.lua above the file, with its slash, if need be above where we
+ * are; "" (where we are) when there is none. */
+static void find_root(const char *path, char *root, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+
+    snprintf(root, size, "%.*s", (int)len, path);
+    while (len && !has_config(root)) {
+        for (len--; len && root[len - 1] != '/'; len--)
+            ;
+        root[len] = '\0';
+    }
+    if (len || path[0] == '/')
+        return;
+    for (int up = 0; up < DEPTH_MAX && !has_config(root); up++)
+        snprintf(root + up * 3, size - (size_t)up * 3, "../");
+    if (!has_config(root))
+        root[0] = '\0';
+}
+
+/* ---- weir test ---- */
+
+static void run_spec(const char *path, const char *verbose, struct totals *totals)
+{
+    char root[PATH_MAX];
+    struct buf said = {0};
+    struct lua_sim *lua_sim = lua_sim_new();
+    int passed, failed, pending, read = 0;
+
+    find_root(path, root, sizeof root);
+    const char *args[] = {path, root, verbose};
+    int result = lua_sim_call(lua_sim, "weir.test", "run", args, 3, &said);
+    buf_add_char(&said, '\0');
+    if (result < 0 || sscanf(said.ptr, "%d %d %d\n%n", &passed, &failed, &pending, &read) != 3) {
+        printf("%s: %s\n", path, said.ptr);
+        totals->failed++;
+    } else {
+        fputs(said.ptr + read, stdout);
+        totals->passed += passed;
+        totals->failed += failed;
+        totals->pending += pending;
+    }
+    fflush(stdout);
+    buf_free(&said);
+    lua_sim_free(lua_sim);
+}
+
+int kit_test(int argc, char **argv)
+{
+    struct paths paths = {0};
+    struct totals totals = {0};
+    const char *verbose = "";
+    bool named = false, ok = true;
+    for (int i = 1; i < argc && ok; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(test_help, stdout);
+            paths_free(&paths);
+            return EXIT_OK;
+        }
+        if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--verbose") == 0) {
+            verbose = "verbose";
+        } else if (argv[i][0] == '-') {
+            fprintf(stderr, "weir test: no option '%s'\n\n%s", argv[i], test_help);
+            ok = false;
+        } else {
+            named = true;
+            ok = find_named(&paths, argv[i]);
+        }
+    }
+    if (ok && !named)
+        find_named(&paths, ".");
+    for (size_t i = 0; i < paths.count && ok; i++)
+        run_spec(paths.items[i], verbose, &totals);
+    if (ok && !paths.count)
+        printf("no *_spec.lua is here\n");
+    if (ok && totals.pending)
+        printf("%d passed, %d failed, %d pending\n", totals.passed, totals.failed, totals.pending);
+    else if (ok)
+        printf("%d passed, %d failed\n", totals.passed, totals.failed);
+    paths_free(&paths);
+    return !ok ? EXIT_USAGE : totals.failed ? EXIT_FAILED : EXIT_OK;
+}
+
+/* ---- weir explain ---- */
+
+struct explain {
+    const char *model, *body_path, *fail, *config;
+    const char *stream; /* "stream", or "" */
+    struct buf cooling; /* lines "target=seconds" */
+};
+
+/* Reads an option at *i; false when it is none or lacks its value. */
+static bool take_option(struct explain *explain, int argc, char **argv, int *i)
+{
+    const char *name = argv[*i];
+
+    if (strcmp(name, "--stream") == 0) {
+        explain->stream = "stream";
+        return true;
+    }
+    if (*i + 1 == argc)
+        return false;
+    const char *value = argv[++*i];
+    if (strcmp(name, "--body") == 0)
+        explain->body_path = value;
+    else if (strcmp(name, "--fail") == 0)
+        explain->fail = value;
+    else if (strcmp(name, "--cool") == 0 && strchr(value, '='))
+        buf_add_format(&explain->cooling, "%s\n", value);
+    else
+        return false;
+    return true;
+}
+
+static bool take_arguments(struct explain *explain, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool is_option = argv[i][0] == '-' && argv[i][1];
+        if (is_option) {
+            if (!take_option(explain, argc, argv, &i))
+                return false;
+        } else if (!explain->model) {
+            explain->model = argv[i];
+        } else if (!explain->config) {
+            explain->config = argv[i];
+        } else {
+            return false;
+        }
+    }
+    return explain->model != NULL;
+}
+
+static bool read_all(const char *path, struct buf *text)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    size_t len;
+
+    if (!file) {
+        fprintf(stderr, "weir explain: cannot read %s\n", path);
+        return false;
+    }
+    while ((len = fread(buf_reserve(text, 65536), 1, 65536, file)) > 0)
+        text->len += len;
+    if (file != stdin)
+        fclose(file);
+    return true;
+}
+
+static int run_explain(const struct explain *explain, const char *body)
+{
+    struct buf said = {0};
+    struct lua_sim *lua_sim = lua_sim_new();
+    const char *args[] = {
+        explain->config ? explain->config : "weir.lua", explain->model,      explain->stream, body,
+        explain->fail ? explain->fail : "overloaded",   explain->cooling.ptr};
+
+    int result = lua_sim_call(lua_sim, "weir.explain", "run", args, 6, &said);
+    fprintf(result == EXIT_OK ? stdout : stderr, "%.*s\n", (int)said.len, said.ptr);
+    buf_free(&said);
+    lua_sim_free(lua_sim);
+    return result < 0 ? EXIT_FAILED : result;
+}
+
+int kit_explain(int argc, char **argv)
+{
+    struct explain explain = {.stream = ""};
+    struct buf body = {0};
+    int status = EXIT_USAGE;
+
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(explain_help, stdout);
+        return EXIT_OK;
+    }
+    if (!take_arguments(&explain, argc, argv)) {
+        fprintf(stderr, "weir explain: a model, and what is listed here\n\n%s", explain_help);
+    } else if (explain.body_path && !read_all(explain.body_path, &body)) {
+        status = EXIT_FAILED;
+    } else {
+        buf_add_char(&body, '\0');
+        buf_add_char(&explain.cooling, '\0');
+        status = run_explain(&explain, body.ptr);
+    }
+    buf_free(&explain.cooling);
+    buf_free(&body);
+    return status;
+}

@@ -1,0 +1,16 @@
+/* lua_sim.h -- a generation in which a spec runs beside the policies that it tests. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+#include <stdbool.h>
+
+struct lua_sim;
+
+/* A fresh state with the simulator in it.  Never NULL. */
+struct lua_sim *lua_sim_new(void);
+void lua_sim_free(struct lua_sim *lua_sim);
+
+/* Calls a function of one of Weir's own modules: module.name(args…) -> text, number.  Gives the
+ * number; the text, or the error with -1, is appended to out. */
+int lua_sim_call(struct lua_sim *lua_sim, const char *module, const char *name,
+                 const char *const *args, size_t count, struct buf *out);

@@ -1,0 +1,68 @@
+/* sim_names.h -- other names for what the simulator has in place of the gateway's.
+ *
+ * exchange.c, attempt.c, adapter.c and answer.c are compiled twice: into the gateway, and with
+ * this file in front into the simulator.  There they call the clients of sim_client.c, the
+ * providers of sim_upstream.c and the timers of sim_loop.c, and are what they always are.  So a
+ * simulated request cannot differ from a served one in anything that those four decide.
+ * tools/house.lua sees to it that no call of theirs goes past this list. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What the four define. */
+#define adapter_adds_usage  sim_adapter_adds_usage
+#define adapter_open        sim_adapter_open
+#define adapter_prepare     sim_adapter_prepare
+#define answer_error        sim_answer_error
+#define answer_error_json   sim_answer_error_json
+#define answer_json         sim_answer_json
+#define attempt_age_us      sim_attempt_age_us
+#define attempt_close       sim_attempt_close
+#define attempt_commit_us   sim_attempt_commit_us
+#define attempt_free        sim_attempt_free
+#define attempt_hold        sim_attempt_hold
+#define attempt_hides_usage sim_attempt_hides_usage
+#define attempt_is_stream   sim_attempt_is_stream
+#define attempt_new         sim_attempt_new
+#define attempt_open_us     sim_attempt_open_us
+#define attempt_pause       sim_attempt_pause
+#define attempt_provider    sim_attempt_provider
+#define attempt_resume      sim_attempt_resume
+#define attempt_status      sim_attempt_status
+#define attempt_stream      sim_attempt_stream
+#define attempt_take_body   sim_attempt_take_body
+#define attempt_target      sim_attempt_target
+#define attempt_timeouts    sim_attempt_timeouts
+#define attempt_transfer    sim_attempt_transfer
+#define attempt_usage       sim_attempt_usage
+#define attempt_was_sent    sim_attempt_was_sent
+#define exchange_cut_all    sim_exchange_cut_all
+#define exchange_start      sim_exchange_start
+
+/* client.h, in sim_client.c */
+#define client_each_header   sim_client_each_header
+#define client_header        sim_client_header
+#define client_id            sim_client_id
+#define client_own           sim_client_own
+#define client_reply         sim_client_reply
+#define client_stream_abort  sim_client_stream_abort
+#define client_stream_end    sim_client_stream_end
+#define client_stream_queued sim_client_stream_queued
+#define client_stream_send   sim_client_stream_send
+#define client_stream_start  sim_client_stream_start
+#define client_take_body     sim_client_take_body
+
+/* upstream.h, in sim_upstream.c */
+#define upstream_cancel      sim_upstream_cancel
+#define upstream_header      sim_upstream_header
+#define upstream_next_header sim_upstream_next_header
+#define upstream_pause       sim_upstream_pause
+#define upstream_read        sim_upstream_read
+#define upstream_release     sim_upstream_release
+#define upstream_slim        sim_upstream_slim
+#define upstream_start       sim_upstream_start
+
+/* libevent's, in sim_loop.c */
+#define event_active sim_event_active
+#define event_add    sim_event_add
+#define event_assign sim_event_assign
+#define event_del    sim_event_del
