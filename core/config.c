@@ -217,6 +217,8 @@ void config_read(struct config *config, lua_State *L)
 
     lua_getfield(L, -1, "policy");
     config->on_error_open = lua_istable(L, -1) && text_is(L, "on_error", "open");
+    config->burst_us = (int64_t)(number_of(L, "burst") * 1e6);
+    config->memory = (size_t)number_of(L, "memory");
     lua_pop(L, 1);
 
     read_keys(L, config);

@@ -56,6 +56,8 @@ struct config {
     struct timeouts timeout;
     size_t limit_body, limit_headers, limit_connections, limit_in_flight;
     bool on_error_open;
+    int64_t burst_us; /* of CPU, for Lua between yields */
+    size_t memory;    /* bytes, of a generation's Lua */
     enum log_level log_level;
     enum log_format log_format;
     char *log_file; /* NULL: standard error */

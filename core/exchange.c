@@ -550,12 +550,16 @@ static void say_filter_failed(struct exchange *x)
     struct answer_error error = {
         .status = 500,
         .type = "server_error",
-        .code = "policy_error",
-        .message = "the gateway's filter failed; its log has the reason under this request's id",
+        .code = policy_code(x->policy),
+        .message = policy_sentence(x->policy),
     };
     struct client *client = x->client;
 
-    finish(x, 500, "policy_error");
+    if (strcmp(error.code, "policy_timeout") == 0) {
+        error.status = 503;
+        error.retry_after = 5;
+    }
+    finish(x, error.status, error.code);
     answer_error(client, &error);
 }
 
@@ -754,8 +758,7 @@ static void on_flush(void *arg)
     struct exchange *x = arg;
 
     if (x->failed) {
-        break_stream(x, "policy_error",
-                     "the gateway's filter failed; its log has the reason under this request's id");
+        break_stream(x, policy_code(x->policy), policy_sentence(x->policy));
         return;
     }
     flush(x);

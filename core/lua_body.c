@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 enum { BODY = 1, SEEN = 2, SPANS = 3, DOCUMENT = 4, RENDER_DEPTH = 120 };
+enum { RENDER_MAX = 64 * 1024 * 1024 }; /* bytes of one member */
 
 struct renderer {
     lua_State *L;
@@ -336,6 +337,10 @@ static bool render(struct renderer *r, int index, int depth)
 {
     if (!lua_istable(r->L, index))
         return lua_json_encode(r->L, index, r->out);
+    if (lua_guard_is_over || r->out->len > RENDER_MAX) {
+        lua_pushliteral(r->L, "the text is longer than 64 MiB, or took too long");
+        return false;
+    }
     if (depth > RENDER_DEPTH || !lua_checkstack(r->L, 10)) {
         lua_pushliteral(r->L, "a table is nested too deeply, or holds itself");
         return false;

@@ -2,6 +2,7 @@
  * they see it, and how each opens its types.  Nobody else includes it. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
+#include "lua_guard.h"
 #include "policy.h"
 #include "texts.h"
 #include <lauxlib.h>
@@ -44,6 +45,7 @@ struct policy {
     int body_ref;            /* the document behind req.body, or LUA_NOREF */
     int sends;               /* how often it sent */
     struct lua_texts *texts; /* a plain answer in its filters, or NULL */
+    enum lua_guard_cause overran; /* what stopped it, or a filter of its */
 };
 
 struct generation {
@@ -58,6 +60,8 @@ struct generation {
     } idle[256]; /* finished coroutines, to be used again */
     size_t idle_count;
     struct policy *running; /* whose code runs now; NULL while none does */
+    struct lua_guard guard;
+    enum lua_guard_cause cause; /* what the last entry into Lua met */
 };
 
 struct generation *lua_generation(lua_State *L);
@@ -116,8 +120,10 @@ void lua_filter_close(struct policy *policy);
 void lua_take_coroutine(struct policy *policy);
 void lua_give_coroutine(struct policy *policy, bool reusable);
 
-/* A protected call that leaves a traceback in the error message. */
+/* A protected call that leaves a traceback in the error message; guarded, as the next one is. */
 int lua_call_traced(lua_State *L, int args, int results);
+/* lua_resume of the policy's coroutine, which runs meanwhile. */
+int lua_resume_policy(struct policy *policy, int args);
 
 /* Pushes the attempts so far as a list of tables. */
 void lua_push_trail(lua_State *L, struct policy *policy);

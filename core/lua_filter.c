@@ -8,6 +8,8 @@
 #include "lua_core.h"
 #include "mem.h"
 
+enum { OUT_MAX = 16 * 1024 * 1024 }; /* bytes that filters may make of one event */
+
 struct lua_texts { /* a plain answer on its way through the filters, text by text */
     struct text_place *places;
     size_t count, at;
@@ -17,7 +19,8 @@ struct lua_texts { /* a plain answer on its way through the filters, text by tex
 
 bool policy_has_filters(const struct policy *policy)
 {
-    return policy->committed && policy->committed->filters_ref != LUA_NOREF;
+    /* A filter that overran is not asked again, for each event of its stream would cost that. */
+    return policy->committed && policy->committed->filters_ref != LUA_NOREF && !policy->overran;
 }
 
 static void log_error(struct policy *policy, lua_State *co)
@@ -29,6 +32,7 @@ static void log_error(struct policy *policy, lua_State *co)
     luaL_traceback(L, co, message ? message : "an error that is no text", 0);
     log_str(&line, "id", policy->request->id);
     log_text(&line, "model", policy->request->model);
+    log_str(&line, "code", lua_guard_code(policy->overran, "policy_error"));
     log_int(&line, "generation", policy->generation->number);
     log_str(&line, "error", lua_tostring(L, -1));
     log_end(&line);
@@ -39,8 +43,14 @@ static void log_error(struct policy *policy, lua_State *co)
 static bool render_all(struct policy *policy, struct buf *out)
 {
     lua_State *co = policy->co;
+    size_t before = out->len;
 
     for (int i = 1; i <= lua_gettop(co); i++) {
+        if (out->len - before > OUT_MAX) {
+            lua_pushliteral(co, "filters made more than 16 MiB of one event");
+            log_error(policy, co);
+            return false;
+        }
         if (lua_isnil(co, i) || lua_event_render(co, i, out))
             continue;
         lua_pushfstring(co, "a filter gives back an event, nothing, or a list of events, not a %s",
@@ -54,9 +64,7 @@ static bool render_all(struct policy *policy, struct buf *out)
 static enum policy_filtered resume(struct policy *policy, int args, struct buf *out)
 {
     policy->state = POLICY_FILTERING;
-    policy->generation->running = policy;
-    int status = lua_resume(policy->co, args);
-    policy->generation->running = NULL;
+    int status = lua_resume_policy(policy, args);
 
     if (status == LUA_YIELD)
         return POLICY_FILTER_WAITS;
@@ -64,6 +72,8 @@ static enum policy_filtered resume(struct policy *policy, int args, struct buf *
     if (status) {
         log_error(policy, policy->co);
         lua_give_coroutine(policy, false);
+        if (policy->overran == LUA_GUARD_MEMORY)
+            lua_guard_recover(&policy->generation->guard);
         return POLICY_FILTER_FAILED;
     }
     bool ok = render_all(policy, out);

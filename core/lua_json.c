@@ -17,7 +17,7 @@
 
 static const char ARRAY[] = "weir.array";
 
-enum { ENCODE_DEPTH = 100 };
+enum { ENCODE_DEPTH = 100, ENCODE_MAX = 64 * 1024 * 1024 /* bytes */ };
 
 /* ---- decoding ---- */
 
@@ -239,6 +239,11 @@ static bool encode(lua_State *L, int index, struct buf *out, int depth)
     const char *text;
 
     luaL_checkstack(L, 8, "a table is nested too deeply");
+    if (lua_guard_is_over || out->len > ENCODE_MAX) {
+        /* A table may hold another many times over, which does so too: 2^100 from 100 tables. */
+        lua_pushliteral(L, "the text is longer than 64 MiB, or took too long");
+        return false;
+    }
     switch (lua_type(L, index)) {
     case LUA_TNIL: buf_add_text(out, "null"); return true;
     case LUA_TBOOLEAN: buf_add_text(out, lua_toboolean(L, index) ? "true" : "false"); return true;

@@ -18,11 +18,17 @@
 #include "log.h"
 #include "loop.h"
 #include "lua_core.h"
+#include "lua_string.h"
 #include "mem.h"
 #include <assert.h>
 #include <luajit.h>
 #include <math.h>
 #include <stdlib.h>
+
+enum {
+    LOAD_BURST_US = 3 * 1000 * 1000, /* of CPU, for loading, which holds nobody up */
+    LOAD_MEMORY = 256 * 1024 * 1024, /* bytes, until weir.lua has said how many it wants */
+};
 
 /* ---- calls into Lua ---- */
 
@@ -39,8 +45,26 @@ int lua_call_traced(lua_State *L, int args, int results)
 
     lua_pushcfunction(L, add_traceback);
     lua_insert(L, function);
+    struct generation *generation = lua_generation(L);
+    lua_guard_enter(&generation->guard);
     int status = lua_pcall(L, args, results, function);
+    generation->cause = lua_guard_leave(&generation->guard);
     lua_remove(L, function);
+    return status;
+}
+
+int lua_resume_policy(struct policy *policy, int args)
+{
+    struct generation *generation = policy->generation;
+
+    generation->running = policy;
+    generation->guard.id = policy->request->id;
+    lua_guard_enter(&generation->guard);
+    int status = lua_resume(policy->co, args);
+    generation->cause = lua_guard_leave(&generation->guard);
+    generation->running = NULL;
+    if (status > LUA_YIELD)
+        policy->overran = generation->cause;
     return status;
 }
 
@@ -60,11 +84,7 @@ struct generation *lua_generation(lua_State *L)
 
 static void *allocate(void *generation, void *ptr, size_t old_size, size_t size)
 {
-    if (size == 0) {
-        mem_free(ptr);
-        return NULL;
-    }
-    return mem_resize(ptr, size);
+    return lua_guard_allocate(&((struct generation *)generation)->guard, ptr, old_size, size);
 }
 
 /* ---- generations ---- */
@@ -105,6 +125,7 @@ static int open_state(lua_State *L)
         lua_pushcfunction(L, libraries[i]);
         lua_call(L, 0, 0);
     }
+    lua_string_open(L);
     lua_json_open(L);
     lua_request_open(L);
     lua_response_open(L);
@@ -141,6 +162,32 @@ static void add_problems(struct buf *problems, lua_State *L)
     }
 }
 
+/* (settings), in a protected call: what a provider's file made may have metamethods. */
+static int read_settings(lua_State *L)
+{
+    config_read(&lua_generation(L)->config, L);
+    lua_setfield(L, LUA_REGISTRYINDEX, "weir.settings");
+    return 0;
+}
+
+/* From the budget of loading to that of running. */
+static bool has_room(struct generation *generation, struct buf *problems)
+{
+    struct lua_guard *guard = &generation->guard;
+    size_t memory = generation->config.memory;
+
+    lua_gc(generation->L, LUA_GCCOLLECT, 0);
+    guard->burst_us = generation->config.burst_us;
+    guard->soft = memory;
+    guard->hard = memory + LUA_GUARD_HARD;
+    guard->has_last_resort = true;
+    if (guard->used < memory / 2)
+        return true;
+    buf_add_format(problems, "policy.memory: what is loaded takes %zu KiB, more than half of it\n",
+                   guard->used / 1024);
+    return false;
+}
+
 static bool open_runtime(struct generation *generation, struct buf *problems)
 {
     lua_State *L = generation->L;
@@ -169,9 +216,13 @@ static bool load(struct generation *generation, const char *path, struct buf *pr
         return false;
     }
     lua_pop(L, 1); /* [settings] */
-    config_read(&generation->config, L);
-    lua_setfield(L, LUA_REGISTRYINDEX, "weir.settings");
-    return true;
+    lua_pushcfunction(L, read_settings);
+    lua_insert(L, -2);
+    if (lua_call_traced(L, 1, 0)) {
+        add_problem(problems, L);
+        return false;
+    }
+    return has_room(generation, problems);
 }
 
 static struct generation *generation_alloc(unsigned number, struct limits *limits)
@@ -183,6 +234,12 @@ static struct generation *generation_alloc(unsigned number, struct limits *limit
         abort();
     /* Compiled traces ignore hooks, so a runaway policy could not be stopped. */
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    generation->guard = (struct lua_guard){.L = L,
+                                           .burst_us = LOAD_BURST_US,
+                                           .used = generation->guard.used,
+                                           .soft = LOAD_MEMORY,
+                                           .hard = LOAD_MEMORY + LUA_GUARD_HARD};
+    lua_guard_start();
     generation->L = L;
     generation->number = number;
     generation->limits = limits;
@@ -488,18 +545,28 @@ static void push_err(struct policy *policy, lua_State *L, const char *code, cons
     }
 }
 
+static const char *const sentences[] = {
+    [LUA_GUARD_NONE] = "the gateway's policy failed; its log has the reason under this request's "
+                       "id",
+    [LUA_GUARD_TIMEOUT] = "the gateway's policy ran for longer than it may; its log has the place "
+                          "under this request's id",
+    [LUA_GUARD_MEMORY] = "the gateway's policy used more memory than it may; its log has the place "
+                         "under this request's id",
+};
+
 static void finish_with_error(struct policy *policy, const char *message)
 {
     lua_State *L = policy->generation->L;
+    const char *code = lua_guard_code(policy->overran, "policy_error");
     struct log_line line = log_begin(LOG_ERROR, "policy_error");
 
     log_str(&line, "id", policy->request->id);
+    log_str(&line, "code", code);
     log_text(&line, "model", policy->request->model);
     log_int(&line, "generation", policy->generation->number);
     log_str(&line, "error", message);
     log_end(&line);
-    push_err(policy, L, "policy_error",
-             "the gateway's policy failed; its log has the reason under this request's id");
+    push_err(policy, L, code, sentences[policy->overran]);
     finish_with_failure(policy, L);
     lua_settop(L, 0);
 }
@@ -509,7 +576,8 @@ static bool is_reply(lua_State *co)
 {
     if (!lua_istable(co, 1) || !lua_getmetatable(co, 1))
         return false;
-    lua_getfield(co, -1, "is_reply");
+    lua_pushliteral(co, "is_reply");
+    lua_rawget(co, -2); /* raw: what a policy returns may have metamethods of its own */
     bool is = lua_toboolean(co, -1);
     lua_pop(co, 2);
     return is;
@@ -578,6 +646,8 @@ static void raise_in_log(struct policy *policy)
     buf_add_text(&text, lua_tostring(L, -1));
     buf_add_char(&text, '\0');
     lua_settop(L, 0);
+    if (policy->overran == LUA_GUARD_MEMORY)
+        lua_guard_recover(&policy->generation->guard);
     finish_with_error(policy, text.ptr);
     buf_free(&text);
 }
@@ -585,9 +655,7 @@ static void raise_in_log(struct policy *policy)
 static void resume(struct policy *policy, int args)
 {
     policy->state = POLICY_RUNNING;
-    policy->generation->running = policy;
-    int status = lua_resume(policy->co, args);
-    policy->generation->running = NULL;
+    int status = lua_resume_policy(policy, args);
 
     if (status == LUA_YIELD) {
         assert(policy->state == POLICY_SENDING || policy->state == POLICY_SLEEPING);
@@ -787,6 +855,18 @@ static void push_end(lua_State *L, const struct policy_end *end)
     lua_setfield(L, -2, "total");
 }
 
+const char *policy_code(const struct policy *policy)
+{
+    return lua_guard_code(policy->overran, "policy_error");
+}
+
+const char *policy_sentence(const struct policy *policy)
+{
+    return policy->overran ? sentences[policy->overran]
+                           : "the gateway's filter failed; its log has the reason under this "
+                             "request's id";
+}
+
 void policy_end(struct policy *policy, const struct policy_end *end)
 {
     lua_State *L = policy->generation->L;
@@ -794,6 +874,7 @@ void policy_end(struct policy *policy, const struct policy_end *end)
     if (!policy->committed || policy->committed->ends_ref == LUA_NOREF)
         return;
     policy->generation->running = policy;
+    lua_guard_enter(&policy->generation->guard); /* one burst for all of them */
     lua_rawgeti(L, LUA_REGISTRYINDEX, policy->committed->ends_ref);
     size_t count = lua_objlen(L, 1);
     for (size_t i = 1; i <= count; i++) {
@@ -802,13 +883,17 @@ void policy_end(struct policy *policy, const struct policy_end *end)
         if (lua_call_traced(L, 1, 0)) {
             struct log_line line = log_begin(LOG_ERROR, "on_end_error");
             log_str(&line, "id", policy->request->id);
+            log_str(&line, "code", lua_guard_code(policy->generation->cause, "policy_error"));
             log_str(&line, "error", lua_tostring(L, -1));
             log_end(&line);
             lua_pop(L, 1);
         }
     }
+    enum lua_guard_cause cause = lua_guard_leave(&policy->generation->guard);
     policy->generation->running = NULL;
     lua_settop(L, 0);
+    if (cause == LUA_GUARD_MEMORY)
+        lua_guard_recover(&policy->generation->guard);
 }
 
 void policy_slim(struct policy *policy)

@@ -171,6 +171,10 @@ MUST_CHECK enum policy_filtered policy_filter_answer(struct policy *policy, stru
 /* Goes on after a wait: out is the one that was given before. */
 MUST_CHECK enum policy_filtered policy_filter_resume(struct policy *policy, struct buf *out);
 
+/* Of a filter that failed: its code, and a sentence for the client. */
+const char *policy_code(const struct policy *policy);
+const char *policy_sentence(const struct policy *policy);
+
 struct policy_end {
     struct chunk_usage usage;
     int64_t first_ms, total_ms;

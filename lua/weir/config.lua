@@ -103,7 +103,16 @@ local SPEC = {
         on_error = choice("closed", "open"),
         burst = { kind = "number", default = 0.05, above = 0, max = 60 },
         memory = bytes(32 * MiB, MiB),
-        jit = { kind = "boolean", default = false },
+        jit = {
+          kind = "custom",
+          default = false,
+          read = function(c, path, value)
+            if value == true then
+              return c:problem(path, "is not supported: compiled code cannot be stopped")
+            end
+            return c:read_boolean(path, { default = false }, value)
+          end,
+        },
         check = { kind = "later" },
         canary = { kind = "later" },
         fetch = { kind = "later", default = {} },

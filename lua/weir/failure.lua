@@ -19,6 +19,8 @@ local GATEWAY_STATUS = {
   timeout = 504,
   cancelled = 499,
   policy_error = 500,
+  policy_memory = 500,
+  policy_timeout = 503,
 }
 local CLIENTS_OWN = {
   client_error = true, context_length = true, content_policy = true, no_model = true,
@@ -26,7 +28,12 @@ local CLIENTS_OWN = {
 local GATEWAY_WORDS = { -- all that outcome.lua and the core say, but for CLIENTS_OWN
   rate_limited = true, overloaded = true, timeout = true, refused = true, reset = true, dns = true,
   tls = true, truncated = true, bad_response = true, credential = true, credit = true,
-  cancelled = true, exhausted = true, policy_error = true,
+  cancelled = true, exhausted = true, policy_error = true, policy_memory = true,
+  policy_timeout = true,
+}
+--- No target is to blame for these, whatever was tried before.
+local OURS_ALONE = {
+  cancelled = true, policy_error = true, policy_memory = true, policy_timeout = true,
 }
 --- The words that OpenAI's own clients know, where ours differ.
 local PUBLIC_CODE = {
@@ -190,7 +197,7 @@ function failure.reply(err, trail)
   err = as_failure(err, attempts)
   local code = err.code
   if code == "exhausted" and #attempts == 0 then return exhausted(err) end
-  if code == "policy_error" or code == "cancelled" then
+  if OURS_ALONE[code] then
     return own(GATEWAY_STATUS[code], code, err.message or "the policy failed", err, attempts)
   end
   if CLIENTS_OWN[code] then

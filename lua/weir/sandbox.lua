@@ -8,8 +8,6 @@
 local host = require("weir.host")
 local sandbox = {}
 
-rawset(string, "dump", nil) -- ("").dump reaches this table, not a copy
-
 local PLAIN = {
   "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select",
   "setmetatable", "tonumber", "type", "unpack",

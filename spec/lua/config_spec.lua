@@ -81,7 +81,7 @@ describe("config", function()
     local settings = settings_of(raw {
       workers = 2, drain = 0, cooldown = 1.5, timeout = { first = 0.25 },
       limits = { body = 1024 }, log = { level = "debug", format = "json", file = "weir.log" },
-      policy = { on_error = "open", burst = 0.1, jit = true }, ratelimit_headers = "strip",
+      policy = { on_error = "open", burst = 0.1, jit = false }, ratelimit_headers = "strip",
       data = "/var/lib/weir",
     })
     assert.equal(2, settings.workers)
