@@ -42,9 +42,9 @@ struct policy {
     double soonest; /* seconds until a target that req:available left out is back; < 0: none */
     const char *cooling_reason;
     struct body_edits edits;
-    int body_ref;            /* the document behind req.body, or LUA_NOREF */
-    int sends;               /* how often it sent */
-    struct lua_texts *texts; /* a plain answer in its filters, or NULL */
+    int body_ref;                 /* the document behind req.body, or LUA_NOREF */
+    int sends;                    /* how often it sent */
+    struct lua_texts *texts;      /* a plain answer in its filters, or NULL */
     enum lua_guard_cause overran; /* what stopped it, or a filter of its */
 };
 
