@@ -11,6 +11,8 @@
 #include "secret.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -230,6 +232,22 @@ static int host_read_file(lua_State *L)
     return 1;
 }
 
+/* is_outside(folder, path) -> whether what is at path lies elsewhere, through symbolic links.
+ * Links within the folder are fine: so are files mounted into containers. */
+static int host_is_outside(lua_State *L)
+{
+    const char *folder = luaL_checkstring(L, 1);
+    char root[PATH_MAX], full[PATH_MAX];
+    bool is_there =
+        realpath(*folder ? folder : ".", root) && realpath(luaL_checkstring(L, 2), full);
+    size_t len = is_there ? strlen(root) : 0;
+
+    while (len && root[len - 1] == '/')
+        len--; /* the root folder itself */
+    lua_pushboolean(L, is_there && (strncmp(full, root, len) != 0 || full[len] != '/'));
+    return 1;
+}
+
 /* embedded(module) -> text, path; nothing when Weir has none of that name */
 static int host_embedded(lua_State *L)
 {
@@ -376,6 +394,7 @@ void lua_weir_push_host(lua_State *L)
         {"embedded", host_embedded},
         {"env", host_env},
         {"file", host_file},
+        {"is_outside", host_is_outside},
         {"is_secret", host_is_secret},
         {"json_array", host_json_array},
         {"json_decode", host_json_decode},

@@ -35,8 +35,18 @@ end
 
 local function compile(text, path, env)
   local chunk, message = host.compile(text, "@" .. path, env)
-  if not chunk then error(message, 0) end
+  if not chunk then -- of bytecode the message has no place
+    error(message:find(path, 1, true) and message or path .. ": " .. message, 0)
+  end
   return chunk
+end
+
+--- Weir's own tables are for reading: who requires one gets a copy.
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local members = {}
+  for name, member in pairs(value) do members[name] = copy(member) end
+  return members
 end
 
 --- The require of one generation's own files. Each file gets an environment of its own.
@@ -55,9 +65,12 @@ local function make_require(folder, weir)
       error("require wants a module's name, such as \"policies.waterfall\"", 2)
     end
     if loaded[name] ~= nil then return loaded[name] end
-    if name == "weir.provider" or name:find("^weir%.providers%.") then return require(name) end
+    if name == "weir.provider" or name:find("^weir%.providers%.") then return copy(require(name)) end
     local tried = candidates(folder, name)
     for _, path in ipairs(tried) do
+      if host.is_outside(folder, path) then
+        error(("module %q: %s leads out of the folder of weir.lua"):format(name, path), 2)
+      end
       local text = host.read_file(path)
       if text then return run(text, path, name) end
     end

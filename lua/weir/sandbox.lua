@@ -9,15 +9,45 @@ local host = require("weir.host")
 local sandbox = {}
 
 local PLAIN = {
-  "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select",
+  "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "select",
   "setmetatable", "tonumber", "type", "unpack",
 }
-local LIBRARIES = { "bit", "math", "string", "table" }
+local LIBRARIES = {
+  bit = { "arshift", "band", "bnot", "bor", "bswap", "lshift", "rol", "ror", "rshift", "tobit",
+    "tohex" },
+  math = { "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor",
+    "fmod", "frexp", "huge", "ldexp", "log", "log10", "max", "min", "modf", "pi", "pow", "rad",
+    "random", "sin", "sinh", "sqrt", "tan", "tanh" }, -- randomseed would be for all
+  string = { "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "rep",
+    "reverse", "sub", "upper" },
+  table = { "concat", "insert", "maxn", "move", "remove", "sort" },
+}
 
-local function copy(source)
+--- What marks lists; all lists have it, so nobody gets hold of it.
+local ARRAY = getmetatable(host.json_array {})
+
+--- A copy, so that a file that changes string.rep changes its own.
+local function copy(source, names)
   local members = {}
-  for name, value in pairs(source) do members[name] = value end
+  for _, name in ipairs(names) do members[name] = source[name] end
   return members
+end
+
+--- A table whose metatable says false is written by its owner alone.
+local function refuse_protected(value)
+  if type(value) == "table" and getmetatable(value) == false then
+    error("this table cannot be written", 3)
+  end
+end
+
+local function own_rawset(target, key, value)
+  refuse_protected(target)
+  return rawset(target, key, value)
+end
+
+local function own_insert(list, ...)
+  refuse_protected(list)
+  return table.insert(list, ...)
 end
 
 --- Without the address, which would tell where things lie in memory, and differ at each run.
@@ -27,9 +57,10 @@ local function plain_tostring(value)
   return text
 end
 
---- Of tables only: what strings and userdata share belongs to all.
+--- Of tables only, and not of lists: what strings, userdata and lists share belongs to all.
 local function table_metatable(value)
-  if type(value) == "table" then return getmetatable(value) end
+  local metatable = type(value) == "table" and getmetatable(value) or nil
+  if metatable ~= ARRAY then return metatable end
 end
 
 local function printer(weir)
@@ -53,7 +84,8 @@ function sandbox.env(weir, require_fn)
   }
   for _, name in ipairs(PLAIN) do env[name] = _G[name] end
   env.pairs = host.pairs -- honours __pairs, which req.body and req.headers have
-  for _, name in ipairs(LIBRARIES) do env[name] = copy(_G[name]) end
+  for name, members in pairs(LIBRARIES) do env[name] = copy(_G[name], members) end
+  env.rawset, env.table.insert = own_rawset, own_insert
   env._G = env
   return env
 end

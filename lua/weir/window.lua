@@ -18,6 +18,7 @@
 --- settled; the last one before its choice ends, or the stream, with all that is left.
 local window = {}
 window.__index = window
+window.__metatable = false -- it is the same for all windows
 
 --- Kinds with text to look at, and kinds after which a text does not go on.
 local HAS_TEXT = { content = true, reasoning = true }

@@ -1,7 +1,5 @@
 local fake = require("spec.support.fake")
-local dump = string.dump
 local sandbox = require("weir.sandbox")
-rawset(string, "dump", dump) -- for the other specs of this process
 
 local function names_of(value)
   local names = {}
@@ -33,6 +31,19 @@ describe("sandbox", function()
     }, names_of(env))
   end)
 
+  it("has these members in its libraries and no other", function()
+    local golden = {
+      bit = "arshift band bnot bor bswap lshift rol ror rshift tobit tohex",
+      math = "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 "
+        .. "max min modf pi pow rad random sin sinh sqrt tan tanh",
+      string = "byte char find format gmatch gsub len lower match rep reverse sub upper",
+      table = "concat insert maxn move remove sort",
+    }
+    for name, members in pairs(golden) do
+      assert.equal(members, table.concat(names_of(env[name]), " "))
+    end
+  end)
+
   it("has no way to code, files, or what others see", function()
     local out = { "load", "loadstring", "dofile", "loadfile", "setfenv", "getfenv", "newproxy",
       "collectgarbage", "io", "os", "debug", "ffi", "jit", "package", "module", "coroutine" }
@@ -44,7 +55,7 @@ describe("sandbox", function()
     run("string.rep = nil; x = 1; table.insert = 5")
     local other = sandbox.env(require("weir"), require)
     assert.equal("function", type(other.string.rep))
-    assert.equal(table.insert, other.table.insert)
+    assert.equal("function", type(other.table.insert))
     assert.is_nil(other.x)
     assert.equal("function", type(string.rep))
   end)

@@ -8,6 +8,8 @@ local fake = {}
 local null = newproxy(false) -- a userdata, as in the core
 local Secret = { __tostring = function(secret) return "secret from " .. secret.from end }
 
+local Array = { __jsontype = "array" }
+
 --- What the core gives; log collects what was logged.
 ---@return table
 function fake.host()
@@ -29,9 +31,10 @@ function fake.host()
     if type(value) == "function" then return nil, "a function has no JSON" end
     return json.encode(value)
   end
-  function host.json_array(list) return setmetatable(list, { __jsontype = "array" }) end
+  function host.json_array(list) return setmetatable(list, Array) end
   function host.redact(text) return (text:gsub("sk%-%w+", "[key]")) end
   function host.where() return nil end
+  function host.is_outside() return false end
   function host.pairs(value)
     local meta = getmetatable(value)
     if meta and meta.__pairs then return meta.__pairs(value) end
