@@ -392,6 +392,8 @@ static int search(lua_State *L, bool wants_place)
     size_t len, pattern_len;
     const char *s = luaL_checklstring(L, 1, &len);
     const char *p = luaL_checklstring(L, 2, &pattern_len);
+    if (!s || !p)
+        return 0; /* luaL_checklstring does not return then, which only Lua knows */
     size_t begin = begin_of(L, len);
 
     if (wants_place && (lua_toboolean(L, 4) || is_plain(p, pattern_len)))
@@ -525,6 +527,8 @@ static int string_gsub(lua_State *L)
     const char *p = luaL_checklstring(L, 2, &pattern_len);
     luaL_Buffer out;
 
+    if (!s || !p)
+        return 0; /* as above */
     check_replacement(L);
     lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)len + 1), count = 0;
     struct match m = match_init(L, s, len, p, pattern_len);
@@ -539,7 +543,7 @@ static int string_gsub(lua_State *L)
         if (end && end > s)
             s = end;
         else if (s < m.end)
-            luaL_addchar(&out, *s++);
+            luaL_addlstring(&out, s++, 1);
         else
             break;
         if (is_anchored)

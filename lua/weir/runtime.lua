@@ -65,7 +65,9 @@ local function make_require(folder, weir)
       error("require wants a module's name, such as \"policies.waterfall\"", 2)
     end
     if loaded[name] ~= nil then return loaded[name] end
-    if name == "weir.provider" or name:find("^weir%.providers%.") then return copy(require(name)) end
+    if name == "weir.provider" or name:find("^weir%.providers%.") then
+      return copy(require(name))
+    end
     local tried = candidates(folder, name)
     for _, path in ipairs(tried) do
       if host.is_outside(folder, path) then
