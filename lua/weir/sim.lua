@@ -21,6 +21,7 @@ local REQUEST = {
 local project = runtime.project("")
 local known, seen_lists = {}, 0 -- providers that targets name, and how many lists were looked at
 local configured                -- what the core is configured with
+local loaded                    -- the settings of the weir.lua, while that is it
 local general = {}              -- members of a weir.lua besides providers and models
 local log = {}                  -- of the last play
 
@@ -90,13 +91,15 @@ end
 
 --- Loads a weir.lua, whose models sim.request then asks for. Its secrets need not be there.
 ---@param path string|nil the one above the spec
+---@return table settings
 function sim.config(path)
   path = path or project.folder .. "weir.lua"
-  if configured == "file " .. path then return end
+  if configured == "file " .. path then return loaded end
   local settings, problems = runtime.load(path, project)
   if not settings then explain_problems("sim.config", problems) end
   core.configure(settings)
-  configured = "file " .. path
+  configured, loaded = "file " .. path, settings
+  return settings
 end
 
 --- Members of a weir.lua that count for sim.run: timeout, cooldown, policy, limits.
