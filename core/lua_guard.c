@@ -207,6 +207,22 @@ enum lua_guard_cause lua_guard_leave(struct lua_guard *guard)
     return guard->is_armed || guard->cause ? disarm(guard) : LUA_GUARD_NONE;
 }
 
+uint32_t lua_guard_suspend(void)
+{
+    uint32_t depth = now.depth;
+
+    now.running = NULL;
+    now.depth = 0;
+    return depth;
+}
+
+void lua_guard_resume(struct lua_guard *guard, uint32_t depth)
+{
+    now.depth = depth;
+    now.entry++;
+    now.running = guard;
+}
+
 /* ---- memory ---- */
 
 void lua_guard_recover(struct lua_guard *guard)

@@ -44,6 +44,11 @@ void lua_guard_start(void);
 void lua_guard_enter(struct lua_guard *guard);
 enum lua_guard_cause lua_guard_leave(struct lua_guard *guard);
 
+/* For the simulator, which serves requests from within an entry: what runs in between has
+ * entries of its own.  Gives what resume wants. */
+uint32_t lua_guard_suspend(void);
+void lua_guard_resume(struct lua_guard *guard, uint32_t depth);
+
 /* After an entry that met a cap, once what it held is let go of: collects. */
 void lua_guard_recover(struct lua_guard *guard);
 

@@ -186,6 +186,26 @@ static void push_seen(lua_State *L, const struct sim_request *request)
         set_number(L, "seconds", (double)seen.last_us / 1e6);
 }
 
+/* A policy has the budget that it would have in the gateway; the spec around it has none. */
+static bool play(struct lua_sim *lua_sim, struct sim_request *requests, size_t count)
+{
+    struct generation *generation = lua_sim->generation;
+    struct lua_guard *guard = &generation->guard;
+    struct policy *running = generation->running;
+    int64_t burst_us = guard->burst_us;
+    uint32_t depth = lua_guard_suspend();
+
+    guard->burst_us = generation->config.burst_us;
+    guard->soft = guard->used + generation->config.memory;
+    guard->hard = guard->soft + LUA_GUARD_HARD;
+    bool over = sim_play(lua_sim->sim, requests, count);
+    guard->burst_us = burst_us;
+    guard->soft = guard->hard = 0;
+    lua_guard_resume(guard, depth);
+    generation->running = running;
+    return over;
+}
+
 /* play(requests, policy or nil) -> list of what each client saw, the log's lines, and the error
  * of a script or nil.  The policy stands in for every model. */
 static int sim_host_play(lua_State *L)
@@ -208,9 +228,7 @@ static int sim_host_play(lua_State *L)
         lua_pop(L, 1);
     }
     int requests_ref = luaL_ref(L, LUA_REGISTRYINDEX); /* its strings are borrowed; [] */
-    struct policy *running = lua_sim->generation->running;
-    bool over = sim_play(lua_sim->sim, requests, count);
-    lua_sim->generation->running = running;
+    bool over = play(lua_sim, requests, count);
     luaL_unref(L, LUA_REGISTRYINDEX, requests_ref);
 
     lua_createtable(L, (int)count, 0);

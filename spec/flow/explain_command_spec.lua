@@ -50,7 +50,8 @@ return {
   it("shows the body that would go out, byte for byte", function()
     local _, out = run("default", "--body", folder .. "/body.json", "--stream")
     has(out, '{"stream":true, "seed": 12345678901234567890,"messages":[{}],"model":"llama"',
-      '{"stream":true, "seed": 12345678901234567890, "logprobs":true,"messages":[{}],"model":"llama"')
+      '{"stream":true, "seed": 12345678901234567890, "logprobs":true,"messages":[{}],'
+        .. '"model":"llama"')
   end)
 
   it("leaves out what is said to cool", function()

@@ -79,6 +79,11 @@ return {
         weir.log.info("ended", { code = result.code, tokens = result.usage.completion_tokens })
       end), err
     end,
+    loops = function() while true do pcall(function() end) end end,
+    eats = function()
+      local held = {}
+      while true do held[#held + 1] = ("x"):rep(100000) .. #held end
+    end,
     raises = function() error("oh") end,
     nonsense = function() return 42 end,
     nothing = function() end,
@@ -158,6 +163,8 @@ scenarios.list = {
   { "on_end", "ended", { 200, TEXT } },
   { "on_end of a cut stream", "ended", { "truncated", with { after = 2 } }, only = "stream" },
   { "a policy that raises", "raises", {} },
+  { "a policy that never ends", "loops", {} },
+  { "a policy that takes all memory", "eats", {} },
   { "a policy that returns a number", "nonsense", {} },
   { "a policy that returns nothing", "nothing", {} },
   { "an error of the policy's own", "own_error", {} },
