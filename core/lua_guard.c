@@ -24,7 +24,9 @@
 #include <unistd.h>
 
 enum {
-    COLLECTIONS = 4,
+    CYCLES = 4,                   /* of the collector, after which what is left is no garbage */
+    STEP_KIB = 64,                /* of collecting, between looks at the clock */
+    SLICE_US = 2000,              /* of collecting after an entry */
     TICK_US = 5 * 1000,           /* 200 signals in a second of CPU cost 0.05 % */
     LAST_RESORT_US = 1000 * 1000, /* past the burst: then the worker is replaced */
     FULL_EIGHTHS = 7,             /* of the soft cap, still held after a collection: full */
@@ -42,6 +44,7 @@ static struct {
 } now;
 
 static void on_hook(lua_State *L, lua_Debug *info);
+static void recover_some(struct lua_guard *guard);
 
 /* ---- the tick ---- */
 
@@ -136,11 +139,12 @@ static bool is_full(const struct lua_guard *guard)
     return guard->soft && guard->used > guard->soft / 8 * FULL_EIGHTHS;
 }
 
-/* LuaJIT's buffer for building strings shrinks by half a collection. */
+/* Collects on, in small steps, until so many cycles have ended, it is over time, or what is held
+ * is much less than the cap.  LuaJIT's own buffer for building strings shrinks by half a cycle. */
 static void collect(struct lua_guard *guard, lua_State *L)
 {
-    for (int i = 0; i < COLLECTIONS && (i == 0 || is_full(guard)); i++)
-        lua_gc(L, LUA_GCCOLLECT, 0);
+    for (int cycles = CYCLES; cycles && guard->used > guard->soft / 2 && !lua_guard_is_over;)
+        cycles -= lua_gc(L, LUA_GCSTEP, STEP_KIB);
 }
 
 /* What is over the cap may be garbage that the collector has not come to yet. */
@@ -204,6 +208,8 @@ enum lua_guard_cause lua_guard_leave(struct lua_guard *guard)
     if (--now.depth)
         return guard->cause;
     now.running = NULL;
+    if (guard->cycles)
+        recover_some(guard);
     return guard->is_armed || guard->cause ? disarm(guard) : LUA_GUARD_NONE;
 }
 
@@ -225,11 +231,26 @@ void lua_guard_resume(struct lua_guard *guard, uint32_t depth)
 
 /* ---- memory ---- */
 
+/* To collect at once what a bomb left would hold all others up: each entry adds a slice. */
 void lua_guard_recover(struct lua_guard *guard)
 {
-    collect(guard, guard->L);
-    if (is_full(guard))
+    guard->cycles = CYCLES;
+}
+
+static void recover_some(struct lua_guard *guard)
+{
+    int64_t until_us = cpu_us() + SLICE_US;
+
+    while (guard->cycles && cpu_us() < until_us)
+        guard->cycles -= lua_gc(guard->L, LUA_GCSTEP, STEP_KIB);
+    if (!guard->cycles && is_full(guard))
         guard->is_spent = true;
+}
+
+/* While a bomb's leavings wait to be collected, others are not to suffer for them. */
+static size_t soft_cap(const struct lua_guard *guard)
+{
+    return guard->cycles ? guard->soft + LUA_GUARD_HARD / 2 : guard->soft;
 }
 
 /* Only what runs Lua may be refused: elsewhere nobody would catch the error. */
@@ -241,7 +262,7 @@ void *lua_guard_allocate(struct lua_guard *guard, void *ptr, size_t old_size, si
         return NULL;
     }
     size_t used = guard->used + size - old_size;
-    if (size > old_size && guard->soft && used > guard->soft && now.running == guard) {
+    if (size > old_size && guard->soft && used > soft_cap(guard) && now.running == guard) {
         if (!guard->is_armed)
             arm(guard, LUA_GUARD_MEMORY);
         if (used > guard->hard) {

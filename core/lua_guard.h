@@ -22,6 +22,7 @@ struct lua_guard { /* one per Lua state; embedded in the generation */
     size_t used;          /* bytes that the state holds */
     bool has_last_resort; /* the process ends when even the hook does not stop it */
     bool is_spent;        /* it met the hard cap, or is full when nothing runs: to be replaced */
+    int cycles;           /* of the collector, still to go after a bomb */
     bool is_refused;      /* this entry met the hard cap */
     volatile sig_atomic_t is_armed;
     volatile sig_atomic_t cause;
@@ -49,7 +50,7 @@ enum lua_guard_cause lua_guard_leave(struct lua_guard *guard);
 uint32_t lua_guard_suspend(void);
 void lua_guard_resume(struct lua_guard *guard, uint32_t depth);
 
-/* After an entry that met a cap, once what it held is let go of: collects. */
+/* After an entry that met a cap, once what it held is let go of: from now on collects. */
 void lua_guard_recover(struct lua_guard *guard);
 
 /* A lua_Alloc but for its first argument. */

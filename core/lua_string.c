@@ -133,8 +133,8 @@ static const char *match_most(struct match *m, const char *s, const char *p, con
 {
     const char *last = s;
 
-    while (is_single(m, last, p, end))
-        last++;
+    for (; is_single(m, last, p, end); last++)
+        look(m); /* a set may be long */
     for (; last >= s; last--) {
         look(m);
         const char *found = match(m, last, end + 1);

@@ -42,6 +42,8 @@ local LOOPS = {
   ["a pattern with many greedy parts"] = "return (('a'):rep(20000)):match('.*.*.*.*b')",
   ["a pattern of gsub's"] = "return (('a'):rep(20000)):gsub('.-.-.-.-b', '')",
   ["a pattern of gmatch's"] = "for _ in (('a'):rep(20000)):gmatch('.-.-.-.-b') do end",
+  ["a long set"] = "return (('a'):rep(1e6)):find('[' .. ('b'):rep(1e6) .. 'a]*c')",
+  ["many pairs that do not balance"] = "return (('('):rep(1e6)):find('%b()')",
   ["a plain search"] = [[
     local s, t = ('a'):rep(4e6), ('a'):rep(2e6) .. 'b'
     while true do s:find(t, 1, true) end]],
