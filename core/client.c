@@ -58,6 +58,7 @@ enum {
     PIPELINED_MAX = 64 * 1024, /* bytes behind a request that is being served */
     TICK_MS = 250,
     ACCEPT_PAUSE_MS = 100, /* when descriptors ran out */
+    OLD_SOCKET_MS = 100,   /* for what waits in its queue */
     ID_LEN = 24,
 };
 
@@ -103,6 +104,7 @@ struct client_server {
     struct evhttp *http;
     struct evhttp_bound_socket *socket;
     struct client_limits limits;
+    ev_ssize_t max_head, max_body; /* evhttp's */
     client_on_request *on_request;
     void *arg;
     LIST_HEAD(, client) clients;
@@ -111,6 +113,8 @@ struct client_server {
     struct event adopt;
     struct event tick;
     struct event accept_again;
+    struct evhttp_bound_socket *old_socket; /* another address, until just now */
+    struct event old_over;
     uint64_t seed;
     bool draining;
 };
@@ -120,6 +124,8 @@ static struct client **by_fd;           /* evhttp's callbacks hand us its object
 static size_t by_fd_count;
 
 static void on_close(struct evhttp_connection *evcon, void *arg);
+static void on_old_over(evutil_socket_t fd, short what, void *arg);
+static void raise_maxima(struct client_server *server);
 static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg);
 static void on_complete(struct evhttp_request *req, void *arg);
 
@@ -789,19 +795,40 @@ struct client_server *client_server_new(struct event_base *base, const struct cl
     if (!server->http)
         abort();
     evhttp_set_allowed_methods(server->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
-    evhttp_set_max_headers_size(server->http, (ev_ssize_t)(limits->gate.head + 1024));
-    evhttp_set_max_body_size(server->http, (ev_ssize_t)(limits->gate.body + 1024));
+    raise_maxima(server);
     evhttp_set_bevcb(server->http, on_connection, server);
     evhttp_set_gencb(server->http, on_evhttp_request, server);
     event_assign(&server->adopt, base, -1, 0, on_adopt, server);
     event_assign(&server->accept_again, base, -1, 0, on_accept_again, server);
+    event_assign(&server->old_over, base, -1, 0, on_old_over, server);
     event_assign(&server->tick, base, -1, EV_PERSIST, on_tick, server);
     event_add(&server->tick, &tick);
     return server;
 }
 
+static void on_old_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct client_server *server = arg;
+
+    if (server->old_socket)
+        evhttp_del_accept_socket(server->http, server->old_socket);
+    server->old_socket = NULL;
+}
+
+/* Who connected to the old address a moment ago is still let in. */
+static void replace_socket(struct client_server *server)
+{
+    struct timeval wait = {0, OLD_SOCKET_MS * 1000};
+
+    on_old_over(-1, 0, server);
+    server->old_socket = server->socket;
+    event_add(&server->old_over, &wait);
+}
+
 void client_server_listen(struct client_server *server, int fd)
 {
+    if (server->socket)
+        replace_socket(server);
     server->socket = evhttp_accept_socket_with_handle(server->http, fd);
     if (!server->socket)
         abort();
@@ -809,8 +836,44 @@ void client_server_listen(struct client_server *server, int fd)
     evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(server->socket), on_accept_error);
 }
 
+/* evhttp stands behind the gate, which says no first: its own maxima only grow, so that it never
+ * refuses what the gate let in before. */
+static void raise_maxima(struct client_server *server)
+{
+    const struct gate_limits *gate = &server->limits.gate;
+    struct client *client;
+
+    if (server->max_head < (ev_ssize_t)(gate->head + 1024))
+        server->max_head = (ev_ssize_t)(gate->head + 1024);
+    if (server->max_body < (ev_ssize_t)(gate->body + 1024))
+        server->max_body = (ev_ssize_t)(gate->body + 1024);
+    evhttp_set_max_headers_size(server->http, server->max_head);
+    evhttp_set_max_body_size(server->http, server->max_body);
+    LIST_FOREACH(client, &server->clients, link)
+    {
+        if (!client->evcon)
+            continue;
+        evhttp_connection_set_max_headers_size(client->evcon, server->max_head);
+        evhttp_connection_set_max_body_size(client->evcon, server->max_body);
+    }
+}
+
+void client_server_limit(struct client_server *server, const struct client_limits *limits)
+{
+    server->limits = *limits;
+    raise_maxima(server);
+    if (!server->socket)
+        return;
+    struct evconnlistener *listener = evhttp_bound_socket_get_listener(server->socket);
+    if (server->count < limits->connections)
+        evconnlistener_enable(listener);
+    else
+        evconnlistener_disable(listener);
+}
+
 void client_server_drain(struct client_server *server)
 {
+    on_old_over(-1, 0, server);
     if (server->socket)
         evhttp_del_accept_socket(server->http, server->socket);
     server->socket = NULL;
@@ -827,6 +890,7 @@ void client_server_free(struct client_server *server)
         evhttp_connection_free(client->evcon);
     event_del(&server->adopt);
     event_del(&server->accept_again);
+    event_del(&server->old_over);
     event_del(&server->tick);
     evhttp_free(server->http);
     mem_free(server);

@@ -33,7 +33,11 @@ typedef void client_on_request(void *arg, struct client *client);
 /* limits are copied. */
 struct client_server *client_server_new(struct event_base *base, const struct client_limits *limits,
                                         client_on_request *on_request, void *arg);
-void client_server_listen(struct client_server *server, int fd); /* takes a listening socket */
+void client_server_listen(struct client_server *server, int fd); /* takes a listening socket, which
+                                                                    replaces one that it has */
+
+/* From now on; copied.  What the gate has let in goes on. */
+void client_server_limit(struct client_server *server, const struct client_limits *limits);
 
 /* Accepts no more, closes what is idle, and says "connection: close" from now on. */
 void client_server_drain(struct client_server *server);

@@ -198,6 +198,21 @@ static void read_log(lua_State *L, struct config *config)
     lua_pop(L, 1);
 }
 
+static void read_admin(lua_State *L, struct config *config)
+{
+    static const char scheme[] = "unix:";
+
+    lua_getfield(L, -1, "admin");
+    lua_getfield(L, -1, "listen");
+    const char *said = lua_tostring(L, -1);
+    bool is_unix = said && strncmp(said, scheme, sizeof scheme - 1) == 0;
+    config->admin = mem_dup(slice_of(is_unix ? said + sizeof scheme - 1 : ""));
+    lua_pop(L, 2);
+    lua_getfield(L, -1, "reload");
+    config->watches = flag_of(L, "watch");
+    lua_pop(L, 1);
+}
+
 void config_read(struct config *config, lua_State *L)
 {
     lua_getfield(L, -1, "listen");
@@ -221,6 +236,7 @@ void config_read(struct config *config, lua_State *L)
     config->memory = (size_t)number_of(L, "memory");
     lua_pop(L, 1);
 
+    read_admin(L, config);
     read_keys(L, config);
     read_providers(L, config);
     read_models(L, config);
@@ -254,6 +270,7 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->keys);
     mem_free(config->host);
     mem_free(config->log_file);
+    mem_free(config->admin);
 }
 
 struct provider *config_provider(const struct config *config, struct slice name)

@@ -61,6 +61,8 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     char *log_file; /* NULL: standard error */
+    char *admin;    /* the path of the admin socket; empty: none */
+    bool watches;   /* a changed file is a reload */
 };
 
 /* Reads the settings table on top of L's stack; leaves it there. */

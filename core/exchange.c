@@ -144,6 +144,7 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     mem_free(x->trail);
     TAILQ_REMOVE(&x->world->live, x, link);
     x->world->count--;
+    generation_free(x->generation);
     mem_free(x);
 }
 
@@ -954,7 +955,7 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
     struct exchange *x = mem_new(sizeof *x);
 
     x->world = world;
-    x->generation = world->generation;
+    x->generation = generation_share(world->generation);
     x->client = client;
     x->started_us = loop_now_us();
     snprintf(x->id, sizeof x->id, "%s", client_id(client));

@@ -1,14 +1,8 @@
-/* gateway.h -- the master: it opens the listening socket, keeps the workers running and stops
- * them.  It speaks no HTTP and runs no policy. */
+/* gateway.h -- the master: it keeps the workers running, leads them from one version of weir.lua
+ * to the next, and stops them.  It serves no client and runs no Lua. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-
-enum { /* exit codes of weir, for all commands; docs/configuration.md lists them */
-       EXIT_OK = 0,
-       EXIT_FAILED = 1, /* could not do what was asked: a port in use, a worker that cannot start */
-       EXIT_USAGE = 2,  /* the command line is wrong */
-       EXIT_CONFIG = 3, /* weir.lua has errors */
-};
+#include "exit_code.h"
 
 /* weir serve: runs until it is told to stop. */
 int gateway_serve(const char *config_path);

@@ -61,7 +61,12 @@ struct generation {
     size_t idle_count;
     struct policy *running; /* whose code runs now; NULL while none does */
     struct lua_guard guard;
-    enum lua_guard_cause cause; /* what the last entry into Lua met */
+    enum lua_guard_cause cause;  /* what the last entry into Lua met */
+    struct sources *sources;     /* while it is loaded; NULL later */
+    struct sources *own_sources; /* the simulator's, which reads as long as it lives */
+    unsigned users;
+    void (*on_free)(void *arg, struct generation *generation); /* or NULL */
+    void *on_free_arg;
 };
 
 struct generation *lua_generation(lua_State *L);

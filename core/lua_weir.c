@@ -9,16 +9,25 @@
 #include "lua_core.h"
 #include "mem.h"
 #include "secret.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "sources.h"
 #include <linux/limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const char SECRET[] = "weir.Secret";
 
 enum { FILE_MAX = 1024 * 1024 }; /* bytes of a Lua file */
+
+/* What a generation is made of is read while it is loaded, and not later: all workers then have
+ * the same of it. */
+static const char *read_source(lua_State *L, const char *path, size_t max, bool plain,
+                               struct buf *text)
+{
+    struct sources *sources = lua_generation(L)->sources;
+
+    if (!sources)
+        return "files are read while weir.lua is loaded, not later";
+    return sources_read(sources, path, max, plain, text);
+}
 
 /* ---- secrets ---- */
 
@@ -49,7 +58,16 @@ static int host_env(lua_State *L)
 
 static int host_file(lua_State *L)
 {
-    return push_secret(L, secret_from_file(luaL_checkstring(L, 1)));
+    const char *path = luaL_checkstring(L, 1);
+    struct buf text = {0};
+
+    if (read_source(L, path, SECRET_MAX, false, &text))
+        buf_clear(&text); /* a secret that is not set: weir check says so */
+    struct secret *secret = secret_from_file(path, buf_slice(&text));
+    if (text.base)
+        explicit_bzero(text.base, text.capacity);
+    buf_free(&text);
+    return push_secret(L, secret);
 }
 
 static int host_is_secret(lua_State *L)
@@ -211,23 +229,16 @@ static int host_where(lua_State *L)
 static int host_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
     struct buf text = {0};
+    const char *why = read_source(L, path, FILE_MAX, true, &text);
 
-    if (fd < 0 || fstat(fd, &info) || !S_ISREG(info.st_mode) || info.st_size > FILE_MAX) {
+    if (why) {
+        buf_free(&text);
         lua_pushnil(L);
-        lua_pushfstring(L, "%s: %s", path,
-                        fd < 0 ? strerror(errno) : "is not a file, or is larger than 1 MiB");
-        if (fd >= 0)
-            close(fd);
+        lua_pushfstring(L, "%s: %s", path, why);
         return 2;
     }
-    ssize_t len;
-    while ((len = read(fd, buf_reserve(&text, 4096), 4096)) > 0)
-        text.len += (size_t)len;
-    close(fd);
-    lua_pushlstring(L, text.ptr, text.len);
+    lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
     buf_free(&text);
     return 1;
 }
@@ -237,8 +248,10 @@ static int host_read_file(lua_State *L)
 static int host_is_outside(lua_State *L)
 {
     const char *folder = luaL_checkstring(L, 1);
+    const struct sources *sources = lua_generation(L)->sources;
     char root[PATH_MAX], full[PATH_MAX];
     bool is_there =
+        (!sources || sources_is_live(sources)) && /* a snapshot was looked at when it was made */
         realpath(*folder ? folder : ".", root) && realpath(luaL_checkstring(L, 2), full);
     size_t len = is_there ? strlen(root) : 0;
 

@@ -3,6 +3,7 @@
 #include "gateway.h"
 #include "kit.h"
 #include "mock.h"
+#include "remote.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ static const char general_help[] =
     "  weir check [weir.lua]   load the configuration and print what it says, or its errors\n"
     "  weir explain MODEL      print what a request for a model would try, calling nobody\n"
     "  weir test [path...]     run the specs of your policies in a simulated world\n"
+    "  weir reload [weir.lua]  load it anew in the gateway that serves it; also rollback, status\n"
     "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
     "  weir version            print the version\n"
     "\n"
@@ -23,7 +25,9 @@ static const char serve_help[] =
     "weir serve [weir.lua]\n"
     "\n"
     "Runs the gateway until it is told to stop.  SIGTERM (or Ctrl-C) stops accepting and lets\n"
-    "streams finish within the drain time; a second one stops at once, a third kills.\n"
+    "streams finish within the drain time; a second one stops at once, a third kills.  SIGHUP, or "
+    "a\n"
+    "change of one of its files, reloads the configuration.\n"
     "Exit codes: 0 stopped, 1 cannot listen or a worker failed while stopping, 2 wrong command\n"
     "line, 3 errors in the configuration.\n";
 
@@ -71,6 +75,9 @@ int main(int argc, char **argv)
         return kit_explain(argc, argv);
     if (strcmp(argv[0], "test") == 0)
         return kit_test(argc, argv);
+    if (strcmp(argv[0], "reload") == 0 || strcmp(argv[0], "rollback") == 0 ||
+        strcmp(argv[0], "status") == 0)
+        return remote_main(argc, argv);
     if (strcmp(argv[0], "mock") == 0)
         return mock_main(argc, argv);
     if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {

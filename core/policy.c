@@ -20,6 +20,7 @@
 #include "lua_core.h"
 #include "lua_string.h"
 #include "mem.h"
+#include "sources.h"
 #include <assert.h>
 #include <luajit.h>
 #include <math.h>
@@ -243,6 +244,7 @@ static struct generation *generation_alloc(unsigned number, struct limits *limit
     generation->L = L;
     generation->number = number;
     generation->limits = limits;
+    generation->users = 1;
     generation->config.fallback_ref = LUA_NOREF;
     return generation;
 }
@@ -253,7 +255,8 @@ struct generation *generation_new(struct limits *limits)
     struct buf problems = {0};
 
     if (!open_runtime(generation, &problems))
-        abort();                            /* Weir's own files */
+        abort(); /* Weir's own files */
+    generation->sources = generation->own_sources = sources_new();
     generation->guard.burst_us = INT64_MAX; /* whole suites run in it */
     generation->guard.soft = 0;
     return generation;
@@ -273,25 +276,43 @@ void generation_set_fallback(struct generation *generation, int policy_ref)
 }
 
 struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
-                                   struct buf *problems)
+                                   struct sources *sources, struct buf *problems)
 {
     struct generation *generation = generation_alloc(number, limits);
     lua_State *L = generation->L;
 
-    if (load(generation, path, problems)) {
-        lua_settop(L, 0);
+    generation->sources = sources;
+    bool bad = !load(generation, path, problems);
+    generation->sources = NULL;
+    lua_settop(L, 0);
+    if (!bad)
         return generation;
-    }
     generation_free(generation);
     return NULL;
 }
 
+struct generation *generation_share(struct generation *generation)
+{
+    generation->users++;
+    return generation;
+}
+
+void generation_on_free(struct generation *generation,
+                        void (*on_free)(void *arg, struct generation *generation), void *arg)
+{
+    generation->on_free = on_free;
+    generation->on_free_arg = arg;
+}
+
 void generation_free(struct generation *generation)
 {
-    if (!generation)
+    if (!generation || --generation->users)
         return;
+    if (generation->on_free)
+        generation->on_free(generation->on_free_arg, generation);
     config_fini(&generation->config, generation->L);
     lua_close(generation->L);
+    sources_free(generation->own_sources);
     mem_free(generation);
 }
 

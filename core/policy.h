@@ -16,19 +16,27 @@
 #include "sse.h"
 
 struct limits;
+struct sources;
 struct generation;
 struct policy;
 struct client;
 
 /* ---- generations ---- */
 
-/* Loads a weir.lua.  NULL when it has errors; each is then a line in problems.  The
- * generation borrows limits. */
+/* Loads a weir.lua from sources, which are borrowed until it returns.  NULL when it has errors;
+ * each is then a line in problems.  The generation borrows limits. */
 struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
-                                   struct buf *problems);
+                                   struct sources *sources, struct buf *problems);
 /* One without a weir.lua: the simulator's. */
 struct generation *generation_new(struct limits *limits);
-void generation_free(struct generation *generation); /* no policy may be running in it */
+/* One more user: a request holds the generation it began with, the worker the one that requests
+ * begin with.  Gives it back. */
+struct generation *generation_share(struct generation *generation);
+/* One user less; the last one frees it.  No policy of that user's may be left in it. */
+void generation_free(struct generation *generation);
+/* Called once, when nobody uses it any more, before it is freed. */
+void generation_on_free(struct generation *generation,
+                        void (*on_free)(void *arg, struct generation *generation), void *arg);
 const struct config *generation_config(const struct generation *generation);
 unsigned generation_number(const struct generation *generation);
 

@@ -2,12 +2,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "secret.h"
 #include "mem.h"
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-enum { SECRET_MAX = 8192 }; /* bytes; a key file is a line, not a document */
 
 struct secret {
     char *text; /* NULL: not set */
@@ -48,19 +44,11 @@ struct secret *secret_from_env(const char *name)
     return secret;
 }
 
-struct secret *secret_from_file(const char *path)
+struct secret *secret_from_file(const char *path, struct slice text)
 {
     struct secret *secret = secret_new("file", path);
-    char text[SECRET_MAX];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0)
-        return secret;
-    ssize_t len = read(fd, text, sizeof text);
-    close(fd);
-    if (len > 0)
-        secret_set(secret, text, (size_t)len);
-    explicit_bzero(text, sizeof text);
+    secret_set(secret, text.ptr, text.len);
     return secret;
 }
 

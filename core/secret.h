@@ -10,11 +10,13 @@
 
 struct secret;
 
-/* From an environment variable, or from a file (its text without the newline at
- * the end).  Always gives a secret that the caller owns; one whose source is
- * missing or empty is not set. */
+enum { SECRET_MAX = 8192 }; /* bytes; a key file is a line, not a document */
+
+/* From an environment variable, or from a file's text (without the newline at the
+ * end).  Always gives a secret that the caller owns; one whose source is missing or
+ * empty is not set. */
 struct secret *secret_from_env(const char *name);
-struct secret *secret_from_file(const char *path);
+struct secret *secret_from_file(const char *path, struct slice text);
 void secret_free(struct secret *secret);
 
 bool secret_is_set(const struct secret *secret);

@@ -63,6 +63,7 @@ struct transfer {
     struct upstream *upstream;
     struct shard *shard; /* NULL once libcurl is done with it */
     CURL *easy;
+    struct origin *origin;
     struct curl_slist *own_headers; /* nodes of this request; the last points into the origin's */
     const struct upstream_handler *handler;
     void *arg;
@@ -107,6 +108,7 @@ struct upstream {
 };
 
 struct origin {
+    unsigned users; /* its owner, and each transfer */
     char *base_url;
     struct curl_slist *headers;
     struct {
@@ -133,6 +135,7 @@ struct origin *origin_new(const char *base_url, const char *const *headers, size
         return NULL;
 
     struct origin *origin = mem_new(sizeof *origin);
+    origin->users = 1;
     size_t len = strlen(base_url);
     while (len && base_url[len - 1] == '/')
         len--;
@@ -148,7 +151,7 @@ struct origin *origin_new(const char *base_url, const char *const *headers, size
 
 void origin_free(struct origin *origin)
 {
-    if (!origin)
+    if (!origin || --origin->users)
         return;
     for (size_t i = 0; i < sizeof origin->urls / sizeof *origin->urls; i++)
         curl_url_cleanup(origin->urls[i].url);
@@ -727,6 +730,8 @@ struct transfer *upstream_start(struct upstream *upstream, const struct upstream
 
     transfer->upstream = upstream;
     transfer->easy = easy;
+    transfer->origin = request->origin;
+    transfer->origin->users++;
     transfer->handler = handler;
     transfer->arg = arg;
     transfer->open_us = -1;
@@ -768,6 +773,7 @@ static void transfer_free(struct transfer *transfer)
         TAILQ_REMOVE(&upstream->live, transfer, link);
     upstream->active--;
     headers_free(transfer->own_headers, transfer);
+    origin_free(transfer->origin);
     buf_free(&transfer->body);
     buf_free(&transfer->head);
     buf_free(&transfer->in);

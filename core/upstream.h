@@ -28,7 +28,7 @@ void upstream_free(struct upstream *upstream); /* ends all transfers without a w
 /* headers: lines "name: value", the credential among them; copied.  NULL when
  * base_url is none that libcurl can parse. */
 struct origin *origin_new(const char *base_url, const char *const *headers, size_t count);
-void origin_free(struct origin *origin); /* no transfer may be using it */
+void origin_free(struct origin *origin); /* transfers that still run keep what they need of it */
 
 struct upstream_header { /* one header of this request alone; borrowed until start returns */
     const char *name;

@@ -4,6 +4,7 @@
 #include "answer.h"
 #include "client.h"
 #include "exchange.h"
+#include "generations.h"
 #include "json.h"
 #include "limits.h"
 #include "log.h"
@@ -23,13 +24,20 @@
 
 struct worker {
     struct exchange_world world;
-    const struct config *config;
+    struct generations *generations;
     struct client_server *server;
+    int log_fd; /* -1: standard error */
     struct event on_term, on_quit, on_pipe;
     struct event drained; /* looks whether all is done, while draining */
     int64_t drain_until_us;
     bool draining;
 };
+
+/* What requests that begin now are held to. */
+static const struct config *config_of(const struct worker *worker)
+{
+    return generation_config(worker->world.generation);
+}
 
 typedef void route_serve(struct worker *worker, struct client *client, const char *key_name);
 
@@ -69,7 +77,7 @@ static struct slice api_path(struct client *client)
 
 static bool is_full(struct worker *worker, struct client *client)
 {
-    if (worker->world.count < worker->config->limit_in_flight)
+    if (worker->world.count < config_of(worker)->limit_in_flight)
         return false;
     answer_error(client, &(struct answer_error){.status = 503,
                                                 .type = "server_error",
@@ -139,9 +147,17 @@ static void serve_ready(struct worker *worker, struct client *client, const char
 {
     struct buf json = {0};
 
-    buf_add_format(&json, "{\"status\":\"%s\",\"generation\":%u}",
+    const char *refused = generations_refused(worker->generations);
+
+    buf_add_format(&json, "{\"status\":\"%s\",\"generation\":%u",
                    worker->draining ? "draining" : "ok",
                    generation_number(worker->world.generation));
+    if (refused) { /* it can serve all the same */
+        buf_add_text(&json, ",\"reload\":{\"refused\":");
+        json_quote(&json, slice_of(refused));
+        buf_add_char(&json, '}');
+    }
+    buf_add_char(&json, '}');
     answer_json(client, worker->draining ? 503 : 200, buf_slice(&json));
     buf_free(&json);
 }
@@ -159,16 +175,16 @@ static const struct secret *key_of(const struct worker *worker, struct client *c
         return NULL;
     said.ptr += bearer.len;
     said.len -= bearer.len;
-    for (size_t i = 0; i < worker->config->key_count; i++)
-        if (secret_equals(worker->config->keys[i], said))
-            found = worker->config->keys[i];
+    for (size_t i = 0; i < config_of(worker)->key_count; i++)
+        if (secret_equals(config_of(worker)->keys[i], said))
+            found = config_of(worker)->keys[i];
     return found;
 }
 
 static bool is_let_in(const struct worker *worker, struct client *client, const char **key_name)
 {
     *key_name = NULL;
-    if (worker->config->key_count == 0)
+    if (config_of(worker)->key_count == 0)
         return true;
     const struct secret *key = key_of(worker, client);
     if (key) {
@@ -262,7 +278,7 @@ static void drain(struct worker *worker)
     struct timeval often = {0, 20 * 1000};
 
     worker->draining = true;
-    worker->drain_until_us = loop_now_us() + worker->config->drain_ms * 1000;
+    worker->drain_until_us = loop_now_us() + config_of(worker)->drain_ms * 1000;
     client_server_drain(worker->server);
     event_add(&worker->drained, &often);
 }
@@ -283,21 +299,6 @@ static void on_quit(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the whole ---- */
 
-static bool make_origins(const struct config *config)
-{
-    for (size_t i = 0; i < config->provider_count; i++) {
-        struct provider *provider = &config->providers[i];
-        provider->origin = origin_new(provider->base_url, (const char *const *)provider->headers,
-                                      provider->header_count);
-        if (!provider->origin) {
-            fprintf(stderr, "weir: providers.%s.base_url: libcurl cannot read %s\n", provider->name,
-                    provider->base_url);
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Bodies of 100 KB come and go all the time: giving their pages back to the
  * system each time costs more than the copying. */
 static void keep_memory(void)
@@ -308,9 +309,11 @@ static void keep_memory(void)
     mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
 }
 
-static void open_log(const struct config *config)
+/* The file is opened anew each time, so that a reload lets it be rotated. */
+static void open_log(struct worker *worker)
 {
-    int fd = STDERR_FILENO;
+    const struct config *config = config_of(worker);
+    int old = worker->log_fd, fd = STDERR_FILENO;
 
     if (config->log_file)
         fd = open(config->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -320,6 +323,9 @@ static void open_log(const struct config *config)
         fd = STDERR_FILENO;
     }
     log_open(fd, config->log_level, config->log_format);
+    worker->log_fd = fd == STDERR_FILENO ? -1 : fd;
+    if (old >= 0)
+        close(old);
 }
 
 static void on_libevent_log(int severity, const char *message)
@@ -340,24 +346,46 @@ static void add_signals(struct worker *worker)
     event_add(&worker->on_quit, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* the master's to pass on */
+    signal(SIGHUP, SIG_IGN);
     sigset_t all;
     sigfillset(&all); /* what came while we were not ready comes now */
     sigprocmask(SIG_UNBLOCK, &all, NULL);
 }
 
-static void serve(struct worker *worker, int listen_fd)
+static struct client_limits limits_of(const struct config *config)
 {
-    const struct config *config = worker->config;
-    struct client_limits limits = {
+    return (struct client_limits){
         .gate = {.head = config->limit_headers,
                  .headers = 100,
                  .uri = 2048,
                  .body = config->limit_body},
         .connections = config->limit_connections,
     };
+}
+
+static void on_switch(void *arg, struct generation *generation, int listen_fd)
+{
+    struct worker *worker = arg;
+    struct generation *old = worker->world.generation;
+    struct client_limits limits = limits_of(generation_config(generation));
+
+    worker->world.generation = generation;
+    open_log(worker);
+    client_server_limit(worker->server, &limits);
+    if (listen_fd >= 0 && worker->draining)
+        close(listen_fd);
+    else if (listen_fd >= 0)
+        client_server_listen(worker->server, listen_fd);
+    generation_free(old); /* it lives on in its requests */
+}
+
+static void serve(struct worker *worker, int listen_fd)
+{
+    struct client_limits limits = limits_of(config_of(worker));
 
     worker->server = client_server_new(worker->world.base, &limits, on_request, worker);
     client_server_listen(worker->server, listen_fd);
+    generations_start(worker->generations);
     event_base_dispatch(worker->world.base);
     client_server_free(worker->server);
 }
@@ -373,38 +401,48 @@ static void free_all(struct worker *worker)
     event_del(&worker->on_quit);
     exchange_cut_all(&worker->world);
     event_base_loop(worker->world.base, EVLOOP_NONBLOCK); /* exchanges are freed on a turn */
-    upstream_free(worker->world.upstream);
-    for (size_t i = 0; i < worker->config->provider_count; i++)
-        origin_free(worker->config->providers[i].origin);
-    buf_free(&worker->world.out);
     generation_free(worker->world.generation);
+    generations_free(worker->generations);
+    upstream_free(worker->world.upstream);
+    buf_free(&worker->world.out);
     event_base_free(worker->world.base);
+}
+
+static bool load_first(struct worker *worker, const struct worker_settings *settings)
+{
+    struct buf problems = {0};
+    struct generations_settings made = {
+        .base = worker->world.base,
+        .config_path = settings->config_path,
+        .limits = settings->limits,
+        .control_fd = settings->control_fd,
+        .on_switch = on_switch,
+        .arg = worker,
+    };
+
+    worker->generations = generations_new(&made, settings->generation, settings->snapshot_fd,
+                                          &worker->world.generation, &problems);
+    fprintf(stderr, "%.*s", (int)problems.len, problems.len ? problems.ptr : "");
+    buf_free(&problems);
+    return worker->generations != NULL;
 }
 
 int worker_run(const struct worker_settings *settings)
 {
-    struct worker worker = {0};
-    struct buf problems = {0};
+    struct worker worker = {.log_fd = -1};
 
     keep_memory(); /* before libevent allocates anything */
     event_set_log_callback(on_libevent_log);
     worker.world.limits = settings->limits;
     worker.world.worker = settings->number;
     limits_forget(settings->limits, settings->number);
-    worker.world.generation =
-        generation_load(settings->config_path, 1, settings->limits, &problems);
-    if (!worker.world.generation) { /* the master loaded it: it changed since */
-        fprintf(stderr, "%.*s", (int)problems.len, problems.ptr);
-        buf_free(&problems);
-        return 3;
-    }
-    worker.config = generation_config(worker.world.generation);
-    open_log(worker.config);
-    if (!make_origins(worker.config))
-        return 3;
     TAILQ_INIT(&worker.world.live);
     worker.world.base = loop_new();
     worker.world.upstream = upstream_new(worker.world.base);
+    if (!load_first(&worker, settings)) /* the loader could: the world changed, or memory ran out */
+        return 3;
+    generations_refuse(worker.generations, settings->refused);
+    open_log(&worker);
     add_signals(&worker);
     serve(&worker, settings->listen_fd);
     free_all(&worker);

@@ -1,4 +1,4 @@
-/* worker.h -- one process that serves: a loop, the clients, the providers, a generation. */
+/* worker.h -- one process that serves: a loop, the clients, the providers, its generations. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
@@ -6,8 +6,12 @@ struct limits;
 
 struct worker_settings {
     const char *config_path;
-    int listen_fd;         /* taken */
-    int number;            /* 0, 1, … for the log */
+    int number;            /* 0, 1, …: no other that runs has it */
+    unsigned generation;   /* its number */
+    int snapshot_fd;       /* what it is made of; taken, like the next two */
+    int control_fd;        /* to the master */
+    int listen_fd;         /* clients */
+    const char *refused;   /* why the last reload was refused, or NULL */
     struct limits *limits; /* shared with the others */
 };
 

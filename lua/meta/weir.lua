@@ -265,6 +265,7 @@ function weir.json.array(list) end
 ---@field ratelimit_headers "synthesize"|"strip"|nil
 ---@field log weir.LogConfig|nil
 ---@field data string|nil "./data"
+---@field reload { watch?: boolean }|nil true: a changed file is a reload
 ---@field admin { listen?: string, token?: weir.Secret }|nil
 ---@field providers table<string, weir.ProviderConfig>
 ---@field models table<string, weir.Policy> ["*"] serves every other name

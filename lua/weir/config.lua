@@ -53,6 +53,17 @@ local function read_listen(c, path, value)
   return { host = host == "" and "0.0.0.0" or host, port = port }
 end
 
+--- "unix:PATH", a relative one seen from weir.lua's folder, or "off".
+local function read_admin(c, path, value)
+  if type(value) ~= "string" then
+    return c:wrong(path, 'a string like "unix:data/admin.sock"', value)
+  end
+  if value ~= "off" and not value:find("^unix:[^%c]+$") then
+    return c:problem(path, 'must be "unix:PATH" or "off"')
+  end
+  return value
+end
+
 local function read_keys(c, path, value)
   if value == "ledger" then return c:problem(path, '"ledger" is not supported yet') end
   if c.is_secret(value) then return c:problem(path, "must be a list", "keys = { … }") end
@@ -134,11 +145,12 @@ local SPEC = {
         file = { kind = "string" },
       },
     },
+    reload = { kind = "members", members = { watch = { kind = "boolean", default = true } } },
     data = { kind = "string", default = "./data" },
     admin = {
       kind = "members",
       members = {
-        listen = { kind = "string", default = "unix:data/admin.sock" },
+        listen = { kind = "custom", read = read_admin, default = "unix:data/admin.sock" },
         token = { kind = "custom", read = function(c, path, value)
           return config_provider.check_secret(c, path, value) and value or nil
         end },

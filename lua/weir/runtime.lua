@@ -69,15 +69,18 @@ local function make_require(folder, weir)
       return copy(require(name))
     end
     local tried = candidates(folder, name)
+    local why
     for _, path in ipairs(tried) do
       if host.is_outside(folder, path) then
         error(("module %q: %s leads out of the folder of weir.lua"):format(name, path), 2)
       end
-      local text = host.read_file(path)
+      local text
+      text, why = host.read_file(path)
       if text then return run(text, path, name) end
     end
     local text, path = host.embedded(name)
     if text then return run(text, path, name) end
+    if why:find("not later", 1, true) then error(("no module %q: %s"):format(name, why), 2) end
     error(("no module %q: neither %s nor one of Weir's own"):format(name,
       table.concat(tried, " nor ")), 2)
   end

@@ -127,6 +127,31 @@ function Gateway:log()
   return self.process:read("err")
 end
 
+--- Writes one of its files anew, as an editor does: beside it, then renamed over it.
+function Gateway:write(name, text)
+  local path = self.folder .. "/" .. name
+  local file = assert(io.open(path .. "~", "wb"))
+  file:write(text)
+  file:close()
+  assert(os.rename(path .. "~", path))
+end
+
+--- Tells it to reload, and waits until that generation serves.
+---@param number number
+function Gateway:reload(number)
+  self.process:signal(libc.SIGHUP)
+  return self:wait_log("event=reloaded", ("generation=%d "):format(number))
+end
+
+--- Runs a command of weir on its weir.lua; gives the exit code and what it printed.
+function Gateway:command(...)
+  local argv = gateway.command(...)
+  argv[#argv + 1] = self.folder .. "/weir.lua"
+  local command = process.start(argv)
+  local status = command:wait()
+  return status, command.text.out .. command.text.err
+end
+
 --- The ids of the workers.
 function Gateway:workers()
   return self.process:children()

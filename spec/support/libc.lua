@@ -59,6 +59,7 @@ local libc = {
   ECONNRESET = 104,
   EPIPE = 32,
   EINPROGRESS = 115,
+  SIGHUP = 1,
   SIGKILL = 9,
   SIGTERM = 15,
   slower = tonumber(os.getenv("WEIR_SLOWER")) or 1,

@@ -1,0 +1,407 @@
+/* admin.c -- one request a connection; what cannot be answered yet waits.
+ *
+ *   READING ---> WAITING ---> closed
+ *      |  [asked a reload]       ^
+ *      +-------------------------+  [answer] */
+/* SPDX-License-Identifier: MIT */
+#include "admin.h"
+#include "crew.h"
+#include "gate.h"
+#include "json.h"
+#include "loader.h"
+#include "log.h"
+#include "loop.h"
+#include "mem.h"
+#include "reload.h"
+#include "sources.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const int64_t REQUEST_US = 5 * 1000000; /* for a request to be whole */
+
+enum connection_state { READING, WAITING };
+
+struct connection {
+    int fd; /* -1: none */
+    enum connection_state state;
+    struct buf bytes;
+    struct gate gate;
+    size_t passed; /* bytes that the gate has let in */
+    int64_t deadline_us;
+    unsigned ticket;
+    bool waits_long; /* also for older generations to end */
+    bool wants_text;
+};
+
+struct admin {
+    char *path;
+    int fd; /* -1: no door */
+    struct reload *reload;
+    struct crew *crew;
+    struct connection connections[ADMIN_CONNECTIONS];
+};
+
+static const struct gate_limits limits = {.head = 8192, .headers = 50, .uri = 256, .body = 8192};
+
+/* ---- the door ---- */
+
+static void log_unavailable(const char *path, const char *why)
+{
+    struct log_line line = log_begin(LOG_WARN, "admin_unavailable");
+
+    log_str(&line, "path", path);
+    log_str(&line, "error", why);
+    log_end(&line);
+}
+
+static void make_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash || slash == path)
+        return;
+    char *folder = mem_dup((struct slice){path, (size_t)(slash - path)});
+    mkdir(folder, 0700); /* where it is there already, all the better */
+    mem_free(folder);
+}
+
+/* A socket file that nobody listens to is what a killed gateway left. */
+static bool is_taken(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool taken = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return taken;
+}
+
+static const char *open_door(struct admin *admin)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat info;
+
+    if (strlen(admin->path) >= sizeof address.sun_path)
+        return "the path is too long for a socket";
+    memcpy(address.sun_path, admin->path, strlen(admin->path) + 1);
+    make_folder(admin->path);
+    if (is_taken(&address))
+        return "another gateway listens there";
+    if (lstat(admin->path, &info) == 0 && S_ISSOCK(info.st_mode))
+        unlink(admin->path);
+    admin->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    mode_t mask = umask(0177); /* 0600 from its first moment */
+    bool bad = admin->fd < 0 ||
+               bind(admin->fd, (const struct sockaddr *)&address, sizeof address) ||
+               listen(admin->fd, ADMIN_CONNECTIONS);
+    umask(mask);
+    return bad ? strerror(errno) : NULL;
+}
+
+struct admin *admin_new(const char *path, struct reload *reload, struct crew *crew)
+{
+    struct admin *admin = mem_new(sizeof *admin);
+
+    admin->path = mem_dup(slice_of(path));
+    admin->fd = -1;
+    admin->reload = reload;
+    admin->crew = crew;
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++)
+        admin->connections[i].fd = -1;
+    const char *why = path[0] ? open_door(admin) : NULL;
+    if (why) {
+        log_unavailable(path, why);
+        if (admin->fd >= 0)
+            close(admin->fd);
+        admin->fd = -1;
+    }
+    return admin;
+}
+
+static void hang_up(struct connection *connection)
+{
+    if (connection->fd >= 0)
+        close(connection->fd);
+    buf_free(&connection->bytes);
+    connection->fd = -1;
+}
+
+void admin_free(struct admin *admin)
+{
+    if (!admin)
+        return;
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++)
+        hang_up(&admin->connections[i]);
+    if (admin->fd >= 0) {
+        unlink(admin->path);
+        close(admin->fd);
+    }
+    mem_free(admin->path);
+    mem_free(admin);
+}
+
+int admin_polls(const struct admin *admin, struct pollfd *polls)
+{
+    int count = 0, busy = 0;
+
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
+        if (admin->connections[i].fd < 0)
+            continue;
+        polls[count++] = (struct pollfd){.fd = admin->connections[i].fd, .events = POLLIN};
+        busy++;
+    }
+    if (admin->fd >= 0 && busy < ADMIN_CONNECTIONS)
+        polls[count++] = (struct pollfd){.fd = admin->fd, .events = POLLIN};
+    return count;
+}
+
+/* ---- answers ---- */
+
+static void answer(struct connection *connection, int status, const struct buf *body)
+{
+    static const char *const words[] = {"OK", "Accepted", "Bad Request", "Not Found", "Conflict"};
+    static const int statuses[] = {200, 202, 400, 404, 409};
+    struct buf out = {0};
+    const char *word = "Answer";
+
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        if (statuses[i] == status)
+            word = words[i];
+    buf_add_format(&out,
+                   "HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\n"
+                   "connection: close\r\n\r\n",
+                   status, word, connection->wants_text ? "text/plain" : "application/json",
+                   body->len);
+    buf_add(&out, buf_slice(body));
+    if (send(connection->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        connection->state = READING; /* whoever asked has left */
+    buf_free(&out);
+    hang_up(connection);
+}
+
+static void answer_line(struct connection *connection, int status, const char *name,
+                        const char *text)
+{
+    struct buf body = {0};
+
+    if (connection->wants_text) {
+        buf_add_format(&body, "%s\n", text);
+    } else {
+        buf_add_format(&body, "{\"%s\":", name);
+        json_quote(&body, slice_of(text));
+        buf_add_char(&body, '}');
+    }
+    answer(connection, status, &body);
+    buf_free(&body);
+}
+
+static void answer_generation(const struct admin *admin, struct connection *connection)
+{
+    struct buf body = {0};
+    unsigned number = reload_current(admin->reload)->number;
+
+    buf_add_format(&body, connection->wants_text ? "generation %u serves\n" : "{\"generation\":%u}",
+                   number);
+    answer(connection, 200, &body);
+    buf_free(&body);
+}
+
+static void answer_refused(const struct admin *admin, struct connection *connection)
+{
+    struct buf body = {0};
+    struct slice problems = reload_problems(admin->reload);
+
+    if (connection->wants_text) {
+        log_redact(&body, problems);
+    } else {
+        struct buf text = {0};
+        log_redact(&text, problems);
+        buf_add_format(&body,
+                       "{\"generation\":%u,\"refused\":", reload_current(admin->reload)->number);
+        json_quote(&body, buf_slice(&text));
+        buf_add_char(&body, '}');
+        buf_free(&text);
+    }
+    answer(connection, 409, &body);
+    buf_free(&body);
+}
+
+/* ---- status ---- */
+
+static void add_versions(const struct admin *admin, struct buf *body, bool as_text)
+{
+    const struct version *now = reload_current(admin->reload);
+    const struct version *before = reload_previous(admin->reload);
+    int64_t age_s = (loop_now_us() - now->since_us) / 1000000;
+
+    if (as_text) {
+        buf_add_format(body, "generation %u, for %lld s", now->number, (long long)age_s);
+        if (before)
+            buf_add_format(body, "; before it %u", before->number);
+        buf_add_text(body, "\n");
+        return;
+    }
+    buf_add_format(body, "{\"generation\":%u,\"seconds\":%lld,\"previous\":", now->number,
+                   (long long)age_s);
+    if (before)
+        buf_add_format(body, "%u", before->number);
+    else
+        buf_add_text(body, "null");
+}
+
+static void add_worker(const struct crew_worker *worker, struct buf *body, bool as_text)
+{
+    const char *state = !worker->pid         ? "dead"
+                        : worker->is_retired ? "draining"
+                        : worker->is_ready   ? "ready"
+                                             : "starting";
+
+    buf_add_format(body,
+                   as_text ? "worker %d: pid %d, %s, generations %u\n"
+                           : "{\"worker\":%d,\"pid\":%d,\"state\":\"%s\",\"generations\":%u}",
+                   worker->number, (int)worker->pid, state, worker->live);
+}
+
+static void answer_status(const struct admin *admin, struct connection *connection)
+{
+    struct buf body = {0}, refused = {0};
+    bool as_text = connection->wants_text;
+
+    log_redact(&refused, reload_problems(admin->reload));
+    add_versions(admin, &body, as_text);
+    buf_add_text(&body, as_text ? "" : ",\"workers\":[");
+    for (int i = 0; i < admin->crew->count; i++) {
+        buf_add_text(&body, i && !as_text ? "," : "");
+        add_worker(admin->crew->list[i], &body, as_text);
+    }
+    buf_add_text(&body, as_text ? "" : "],\"refused\":");
+    if (as_text && refused.len) {
+        buf_add_text(&body, "the last reload was refused:\n");
+        buf_add(&body, buf_slice(&refused));
+    } else if (!as_text && refused.len) {
+        json_quote(&body, buf_slice(&refused));
+    } else if (!as_text) {
+        buf_add_text(&body, "null");
+    }
+    buf_add_text(&body, as_text ? "" : "}");
+    answer(connection, 200, &body);
+    buf_free(&body);
+    buf_free(&refused);
+}
+
+/* ---- requests ---- */
+
+static void ask(struct admin *admin, struct connection *connection, enum reload_cause cause)
+{
+    connection->ticket = reload_ask(admin->reload, cause);
+    connection->state = WAITING;
+    connection->deadline_us = INT64_MAX;
+}
+
+static bool starts(struct slice bytes, const char *with)
+{
+    size_t len = strlen(with);
+    return bytes.len >= len && memcmp(bytes.ptr, with, len) == 0;
+}
+
+static void serve(struct admin *admin, struct connection *connection)
+{
+    struct slice bytes = buf_slice(&connection->bytes);
+
+    connection->wants_text = memmem(bytes.ptr, bytes.len, "\naccept: text/plain\r\n", 21) != NULL;
+    connection->waits_long = starts(bytes, "POST /reload?wait ");
+    if (starts(bytes, "POST /reload ") || connection->waits_long)
+        ask(admin, connection, RELOAD_COMMAND);
+    else if (starts(bytes, "POST /rollback "))
+        ask(admin, connection, RELOAD_ROLLBACK);
+    else if (starts(bytes, "GET /status "))
+        answer_status(admin, connection);
+    else
+        answer_line(connection, 404, "error", "POST /reload, POST /rollback, GET /status");
+}
+
+static void read_bytes(struct admin *admin, struct connection *connection)
+{
+    ssize_t len = recv(connection->fd, buf_reserve(&connection->bytes, 4096), 4096, MSG_DONTWAIT);
+
+    if (len < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (len <= 0) {
+        hang_up(connection);
+        return;
+    }
+    if (connection->state == WAITING)
+        return;
+    connection->bytes.len += (size_t)len;
+    struct slice fresh = {connection->bytes.ptr + connection->passed,
+                          connection->bytes.len - connection->passed};
+    struct gate_verdict verdict = gate_read(&connection->gate, fresh);
+    connection->passed += verdict.passed;
+    if (verdict.ends)
+        serve(admin, connection);
+    else if (verdict.status)
+        answer_line(connection, 400, "error", verdict.reason);
+}
+
+static void look(struct admin *admin, struct connection *connection)
+{
+    if (reload_is_done(admin->reload, connection->ticket)) {
+        if (reload_is_refused(admin->reload))
+            answer_refused(admin, connection);
+        else
+            answer_generation(admin, connection);
+    } else if (reload_is_waiting(admin->reload) && !connection->waits_long) {
+        answer_line(connection, 202, "waits",
+                    "accepted: it waits until requests of an older generation have ended");
+    }
+}
+
+/* ---- the loop ---- */
+
+static struct connection *find_free(struct admin *admin)
+{
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++)
+        if (admin->connections[i].fd < 0)
+            return &admin->connections[i];
+    return NULL;
+}
+
+static void accept_all(struct admin *admin, int64_t now_us)
+{
+    struct connection *connection;
+
+    while (admin->fd >= 0 && (connection = find_free(admin))) {
+        int fd = accept4(admin->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            return;
+        *connection = (struct connection){
+            .fd = fd, .gate.limits = &limits, .deadline_us = now_us + REQUEST_US};
+    }
+}
+
+int64_t admin_turn(struct admin *admin, int64_t now_us)
+{
+    int64_t due_us = INT64_MAX;
+
+    accept_all(admin, now_us);
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
+        struct connection *connection = &admin->connections[i];
+        bool was_reading = connection->state == READING;
+        if (connection->fd >= 0)
+            read_bytes(admin, connection);
+        if (connection->fd >= 0 && connection->state == WAITING)
+            look(admin, connection);
+        if (connection->fd >= 0 && now_us >= connection->deadline_us)
+            hang_up(connection);
+        if (connection->fd >= 0 && connection->deadline_us < due_us)
+            due_us = connection->deadline_us;
+        if (connection->fd >= 0 && connection->state == WAITING && was_reading)
+            due_us = now_us; /* what was asked begins with the next turn */
+    }
+    return due_us;
+}

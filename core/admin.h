@@ -1,0 +1,26 @@
+/* admin.h -- the master's own door: HTTP/1.1 over a unix socket, for who may open it.
+ *
+ *   POST /reload    loads weir.lua anew; the answer says what came of it
+ *   POST /rollback  brings the version before back
+ *   GET  /status    generations and workers
+ *
+ * Answers are JSON, or lines for people when the request accepts text/plain. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include <poll.h>
+#include <stdint.h>
+
+struct admin;
+struct crew;
+struct reload;
+
+enum { ADMIN_CONNECTIONS = 8, ADMIN_POLLS = ADMIN_CONNECTIONS + 1 };
+
+/* path is copied; empty: no door.  Where it cannot be opened the log says why.  The others are
+ * borrowed. */
+struct admin *admin_new(const char *path, struct reload *reload, struct crew *crew);
+
+int admin_polls(const struct admin *admin, struct pollfd *polls); /* gives how many */
+int64_t admin_turn(struct admin *admin, int64_t now_us);          /* gives when to call it again */
+
+void admin_free(struct admin *admin); /* accepts NULL */

@@ -1,0 +1,174 @@
+/* generations.c -- loads, switches and drops as the master says.
+ *
+ *   CONTROL_LOAD    load beside the one that serves; answer LOADED or FAILED
+ *   CONTROL_SWITCH  what was loaded serves; what served goes with its last request
+ *   CONTROL_DROP    another worker could not load it: forget it */
+/* SPDX-License-Identifier: MIT */
+#include "generations.h"
+#include "control.h"
+#include "loader.h"
+#include "mem.h"
+#include "policy.h"
+#include "sources.h"
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct generations {
+    struct generations_settings settings;
+    struct event control;
+    struct generation *next; /* loaded, and waits for the word */
+    int next_listen_fd;
+    char *refused;
+};
+
+static void on_control(evutil_socket_t fd, short what, void *arg);
+
+static struct generation *load(struct generations *generations, unsigned number, int snapshot_fd,
+                               struct buf *problems)
+{
+    const struct generations_settings *settings = &generations->settings;
+    struct sources *sources = sources_open(snapshot_fd);
+
+    close(snapshot_fd);
+    if (!sources) {
+        buf_add_text(problems, "the snapshot cannot be read\n");
+        return NULL;
+    }
+    struct generation *generation =
+        loader_load(settings->config_path, number, settings->limits, sources, problems);
+    sources_free(sources);
+    return generation;
+}
+
+/* ---- to the master ---- */
+
+static void tell(const struct generations *generations, struct control_message message)
+{
+    /* A master that does not listen is gone, and this worker told to drain. */
+    if (!control_send(generations->settings.control_fd, &message))
+        return;
+}
+
+static void on_freed(void *arg, struct generation *generation)
+{
+    const struct generations *generations = arg;
+
+    loader_unload(generation);
+    tell(generations,
+         (struct control_message){.kind = CONTROL_FREED, .number = generation_number(generation)});
+}
+
+/* ---- from the master ---- */
+
+static void drop(struct generations *generations)
+{
+    generation_free(generations->next);
+    generations->next = NULL;
+    if (generations->next_listen_fd >= 0)
+        close(generations->next_listen_fd);
+    generations->next_listen_fd = -1;
+}
+
+static void on_load(struct generations *generations, struct control_message *message)
+{
+    struct control_message answer = {.serial = message->serial, .number = message->number};
+    struct buf problems = {0};
+
+    drop(generations);
+    if (message->fd_count > 1)
+        generations->next_listen_fd = message->fds[1];
+    if (message->fd_count)
+        generations->next = load(generations, message->number, message->fds[0], &problems);
+    answer.kind = generations->next ? CONTROL_LOADED : CONTROL_FAILED;
+    snprintf(answer.text, sizeof answer.text, "%.*s", (int)problems.len, buf_slice(&problems).ptr);
+    buf_free(&problems);
+    if (generations->next)
+        generation_on_free(generations->next, on_freed, generations);
+    tell(generations, answer);
+}
+
+static void on_switch(struct generations *generations)
+{
+    struct generation *generation = generations->next;
+    int listen_fd = generations->next_listen_fd;
+
+    if (!generation)
+        return;
+    generations->next = NULL;
+    generations->next_listen_fd = -1;
+    generations->settings.on_switch(generations->settings.arg, generation, listen_fd);
+}
+
+static void on_message(struct generations *generations, struct control_message *message)
+{
+    switch (message->kind) {
+    case CONTROL_LOAD: on_load(generations, message); return;
+    case CONTROL_SWITCH: on_switch(generations); return;
+    case CONTROL_DROP: drop(generations); return;
+    case CONTROL_REFUSED: generations_refuse(generations, message->text); return;
+    case CONTROL_LOADED:
+    case CONTROL_FAILED:
+    case CONTROL_FREED: return; /* ours to say */
+    }
+}
+
+static void on_control(evutil_socket_t fd, short what, void *arg)
+{
+    struct generations *generations = arg;
+    struct control_message message;
+    enum control_read came;
+
+    while ((came = control_receive((int)fd, &message)) == CONTROL_MESSAGE)
+        on_message(generations, &message);
+    if (came == CONTROL_CLOSED)
+        event_del(&generations->control);
+}
+
+/* ---- the whole ---- */
+
+struct generations *generations_new(const struct generations_settings *settings, unsigned number,
+                                    int snapshot_fd, struct generation **first,
+                                    struct buf *problems)
+{
+    struct generations *generations = mem_new(sizeof *generations);
+
+    generations->settings = *settings;
+    generations->next_listen_fd = -1;
+    event_assign(&generations->control, settings->base, settings->control_fd, EV_READ | EV_PERSIST,
+                 on_control, generations);
+    *first = load(generations, number, snapshot_fd, problems);
+    if (*first) {
+        generation_on_free(*first, on_freed, generations);
+        return generations;
+    }
+    generations_free(generations);
+    return NULL;
+}
+
+void generations_start(struct generations *generations)
+{
+    tell(generations, (struct control_message){.kind = CONTROL_LOADED});
+    event_add(&generations->control, NULL);
+}
+
+const char *generations_refused(const struct generations *generations)
+{
+    return generations->refused;
+}
+
+void generations_refuse(struct generations *generations, const char *why)
+{
+    mem_free(generations->refused);
+    generations->refused = why && *why ? mem_dup(slice_of(why)) : NULL;
+}
+
+void generations_free(struct generations *generations)
+{
+    drop(generations);
+    event_del(&generations->control);
+    close(generations->settings.control_fd);
+    mem_free(generations->refused);
+    mem_free(generations);
+}

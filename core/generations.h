@@ -1,0 +1,38 @@
+/* generations.h -- the generations that one worker has, as the master says.
+ *
+ * One serves the requests that begin now.  Another may be loaded beside it and
+ * waits for the master's word: all workers switch, or none.  Older ones live
+ * as long as requests that began with them. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+
+struct event_base;
+struct generation;
+struct generations;
+struct limits;
+
+struct generations_settings {
+    struct event_base *base;
+    const char *config_path; /* borrowed for good, like limits */
+    struct limits *limits;
+    int control_fd; /* taken */
+    /* A new generation serves from now on; the callee owns it.  listen_fd: a new listening socket,
+     * the callee's too, or -1. */
+    void (*on_switch)(void *arg, struct generation *generation, int listen_fd);
+    void *arg;
+};
+
+/* Loads the first generation from a snapshot, whose fd is taken.  NULL: problems say why. */
+struct generations *generations_new(const struct generations_settings *settings, unsigned number,
+                                    int snapshot_fd, struct generation **first,
+                                    struct buf *problems);
+
+/* Tells the master that this worker is ready, and listens to it. */
+void generations_start(struct generations *generations);
+
+/* Why the last reload was refused; NULL: it was not.  Borrowed. */
+const char *generations_refused(const struct generations *generations);
+void generations_refuse(struct generations *generations, const char *why);
+
+void generations_free(struct generations *generations);

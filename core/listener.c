@@ -1,0 +1,65 @@
+/* listener.c -- from "host:port" to a socket that listens. */
+/* SPDX-License-Identifier: MIT */
+#include "listener.h"
+#include "log.h"
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096 };
+
+static int bind_one(const struct addrinfo *address)
+{
+    int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) || listen(fd, BACKLOG)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int listener_open(const char *host, int port, struct buf *problem)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found;
+    char service[8];
+    int fd = -1;
+
+    snprintf(service, sizeof service, "%d", port);
+    int bad = getaddrinfo(host[0] ? host : NULL, service, &hints, &found);
+    if (bad) {
+        buf_add_format(problem, "listen: %s: %s", host, gai_strerror(bad));
+        return -1;
+    }
+    for (struct addrinfo *at = found; at && fd < 0; at = at->ai_next)
+        fd = bind_one(at);
+    freeaddrinfo(found);
+    if (fd < 0)
+        buf_add_format(problem, "cannot listen on %s:%d: %s", host, port, strerror(errno));
+    return fd;
+}
+
+void listener_log(int fd, int workers)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    char host[64] = "", service[8] = "", text[80];
+
+    getsockname(fd, (struct sockaddr *)&address, &len);
+    getnameinfo((struct sockaddr *)&address, len, host, sizeof host, service, sizeof service,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(text, sizeof text, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, service);
+    struct log_line line = log_begin(LOG_INFO, "listening");
+    log_str(&line, "address", text);
+    log_int(&line, "workers", workers);
+    log_str(&line, "version", WEIR_VERSION);
+    log_end(&line);
+}

@@ -1,0 +1,9 @@
+/* listener.h -- a listening TCP socket: opened by the master, given to workers. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+
+/* -1: problem says why. */
+int listener_open(const char *host, int port, struct buf *problem);
+
+void listener_log(int fd, int workers); /* the event "listening" */

@@ -1,0 +1,52 @@
+/* loader.h -- how a version of weir.lua is loaded: for a worker, and by a child for the master.
+ *
+ * The master runs no Lua.  A child of it loads the configuration, proves it
+ * whole, and leaves behind what it read (the snapshot, from which every worker
+ * then loads) and what the master itself has to know. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+#include "log.h"
+#include <stdint.h>
+#include <sys/types.h>
+
+struct generation;
+struct limits;
+struct loader;
+struct sources;
+
+/* A generation that is ready to serve, its providers' origins made.  NULL: each error is a line in
+ * problems. */
+struct generation *loader_load(const char *path, unsigned number, struct limits *limits,
+                               struct sources *sources, struct buf *problems);
+
+/* Frees what loader_load made beside the generation itself, which is about to be freed.  It does so
+ * by itself where nobody else called generation_on_free. */
+void loader_unload(struct generation *generation);
+
+struct version { /* a version of weir.lua, as the master has it */
+    unsigned number;
+    bool is_sound;
+    int fd;              /* the snapshot: in memory, sealed; also of one that is not sound */
+    struct buf problems; /* a line each, when it is not */
+    /* of a sound one: */
+    char host[256];
+    int port;
+    int workers; /* as many as are to run */
+    bool has_keys;
+    bool watches; /* a changed file is a reload */
+    enum log_level log_level;
+    enum log_format log_format;
+    char admin[256]; /* path of the socket; empty: none */
+    int64_t since_us;
+};
+
+/* Begins to load in a child; the master waits for its end.  NULL when there is no child. */
+struct loader *loader_start(const char *path, struct limits *limits);
+pid_t loader_pid(const struct loader *loader);
+void loader_cancel(struct loader *loader); /* kills it; it is still to be waited for */
+
+/* The child ended, with this status of waitpid; frees the loader. */
+struct version *loader_finish(struct loader *loader, int status);
+
+void version_free(struct version *version); /* accepts NULL */

@@ -1,0 +1,559 @@
+/* reload.c -- the master's part of a reload.
+ *
+ *            begin               on_loaded             all have it
+ *   IDLE ------------> LOADING ------------> TELLING ---------------> IDLE, switched
+ *                         |                     |
+ *                         | it has errors       | one could not
+ *                         +---------------------+-------------------> IDLE, refused
+ *
+ * IDLE    -> LOADING  [begin]      asked, and no worker has four generations
+ * IDLE    -> TELLING  [begin]      a rollback: its snapshot is here
+ * LOADING -> TELLING  [on_loaded]  the child could load it; workers shall
+ * LOADING -> IDLE     [refuse]     it has errors, or took too long
+ * TELLING -> IDLE     [switch_all] every worker has it beside the one that serves
+ * TELLING -> IDLE     [refuse]     one has not: all drop it
+ *
+ * Files that change are looked at once nothing has happened to them for a
+ * while; the version on the disk is only loaded when its bytes differ. */
+/* SPDX-License-Identifier: MIT */
+#include "reload.h"
+#include "exit_code.h"
+#include "listener.h"
+#include "loader.h"
+#include "log.h"
+#include "loop.h"
+#include "mem.h"
+#include "sources.h"
+#include "watch.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    LIVE_MAX = 4,           /* generations in one worker */
+    QUIET_US = 200 * 1000,  /* files are looked at when nothing happened for so long, */
+    QUIET_MAX_US = 1000000, /* or this long after the first event */
+    LOAD_US = 10 * 1000000, /* for the child to load it */
+    TELL_US = 10 * 1000000, /* for the workers to */
+    PROBLEMS_LOGGED = 8,
+};
+
+enum reload_state { IDLE, LOADING, TELLING };
+
+struct reload {
+    const char *config_path;
+    struct limits *limits;
+    struct crew *crew;
+    int listen_fd;
+    struct version *current, *previous, *next;
+    struct sources *disk; /* what was last read from the disk, sound or not */
+    struct watch *watch;  /* NULL: the configuration wants none */
+    enum reload_state state;
+    enum reload_cause cause, cause_asked; /* of what runs or ran; of what is asked for */
+    bool asked, said_waiting;
+    unsigned tickets, begun, done; /* given out; answered by the one that runs; answered */
+    unsigned serial;
+    struct loader *loader;
+    int next_listen_fd;
+    int64_t begun_us, deadline_us;
+    int64_t changed_us, look_us; /* first event that was not looked at; when to look; 0: none */
+    struct buf problems;         /* of the last one; empty: it went well */
+    char refused[CONTROL_TEXT];  /* the first of them, for /readyz */
+    bool stopped;
+};
+
+static const char *const causes[] = {"signal", "change", "command", "rollback"};
+
+struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew)
+{
+    struct reload *reload = mem_new(sizeof *reload);
+
+    reload->config_path = config_path;
+    reload->limits = limits;
+    reload->crew = crew;
+    reload->listen_fd = reload->next_listen_fd = -1;
+    return reload;
+}
+
+static int close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* ---- watching ---- */
+
+/* After something was read: what it was read from is watched.  What changed between the reading
+ * and the watching is seen by looking once more. */
+static void set_watch(struct reload *reload)
+{
+    struct sources *serving = sources_open(reload->current->fd);
+
+    if (reload->current->watches && !reload->watch)
+        reload->watch = watch_new();
+    if (!reload->current->watches) {
+        watch_free(reload->watch);
+        reload->watch = NULL;
+        reload->look_us = 0;
+    } else if (reload->watch) {
+        watch_set(reload->watch, serving, reload->disk);
+    }
+    sources_free(serving);
+}
+
+static void note_change(struct reload *reload, int64_t now_us)
+{
+    if (!reload->look_us)
+        reload->changed_us = now_us;
+    reload->look_us = now_us + QUIET_US;
+    if (reload->look_us > reload->changed_us + QUIET_MAX_US)
+        reload->look_us = reload->changed_us + QUIET_MAX_US;
+}
+
+static void look(struct reload *reload)
+{
+    reload->look_us = 0;
+    set_watch(reload); /* a file that was renamed over is another file */
+    if (reload->disk && sources_changed(reload->disk))
+        reload_ask(reload, RELOAD_CHANGE);
+}
+
+int reload_poll_fd(const struct reload *reload)
+{
+    return reload->watch ? watch_fd(reload->watch) : -1;
+}
+
+/* ---- how it ends ---- */
+
+static void end(struct reload *reload)
+{
+    reload->state = IDLE;
+    reload->done = reload->begun;
+    version_free(reload->next);
+    reload->next = NULL;
+    reload->next_listen_fd = close_fd(reload->next_listen_fd);
+    if (reload->stopped)
+        return;
+    set_watch(reload);
+    if (reload->watch && reload->disk && sources_changed(reload->disk))
+        note_change(reload, loop_now_us());
+}
+
+static void say_refused(struct reload *reload, struct slice first)
+{
+    struct buf text = {0};
+    struct control_message message = {.kind = CONTROL_REFUSED};
+
+    log_redact(&text, first);
+    snprintf(reload->refused, sizeof reload->refused, "%.*s", (int)text.len,
+             text.len ? text.ptr : "");
+    buf_free(&text);
+    memcpy(message.text, reload->refused, sizeof message.text);
+    reload->crew->start.refused = reload->refused;
+    if (!crew_tell(reload->crew, &message, false))
+        return; /* one that does not hear has died */
+}
+
+static struct slice next_line(struct slice *text)
+{
+    const char *end = text->len ? memchr(text->ptr, '\n', text->len) : NULL;
+    size_t len = end ? (size_t)(end - text->ptr) : text->len;
+    struct slice line = {text->ptr, len};
+
+    text->ptr += len + (end != NULL);
+    text->len -= len + (end != NULL);
+    return line;
+}
+
+static void log_refused(const struct reload *reload)
+{
+    struct slice rest = buf_slice(&reload->problems);
+
+    for (int i = 0; i < PROBLEMS_LOGGED && rest.len; i++) {
+        struct log_line line = log_begin(LOG_ERROR, "reload_refused");
+        log_str(&line, "cause", causes[reload->cause]);
+        log_int(&line, "generation", reload->current->number);
+        log_text(&line, "problem", next_line(&rest));
+        log_end(&line);
+    }
+}
+
+/* The problems are there; what serves goes on serving. */
+static void refuse(struct reload *reload)
+{
+    struct slice rest = buf_slice(&reload->problems);
+
+    if (reload->state == TELLING &&
+        !crew_tell(reload->crew, &(struct control_message){.kind = CONTROL_DROP}, false))
+        buf_add_text(&reload->problems, "a worker does not listen\n");
+    log_refused(reload);
+    say_refused(reload, next_line(&rest));
+    end(reload);
+}
+
+static void log_switched(const struct reload *reload)
+{
+    struct sources *sources = sources_open(reload->current->fd);
+    struct log_line line = log_begin(LOG_INFO, "reloaded");
+
+    log_str(&line, "cause", causes[reload->cause]);
+    log_int(&line, "generation", reload->current->number);
+    log_int(&line, "files", sources ? (int64_t)sources_count(sources) : 0);
+    log_ms(&line, "ms", loop_now_us() - reload->begun_us);
+    log_end(&line);
+    sources_free(sources);
+}
+
+static void warn_no_keys(const struct version *version)
+{
+    if (version->has_keys)
+        return;
+    struct log_line line = log_begin(LOG_WARN, "no_keys");
+    log_str(&line, "message", "anybody on this machine may use the gateway: keys is not set");
+    log_end(&line);
+}
+
+/* What workers that start from now on are given. */
+static void set_start(struct reload *reload)
+{
+    struct crew_start *start = &reload->crew->start;
+
+    start->config_path = reload->config_path;
+    start->limits = reload->limits;
+    start->generation = reload->current->number;
+    start->snapshot_fd = reload->current->fd;
+    start->listen_fd = reload->listen_fd;
+}
+
+static void take_listener(struct reload *reload)
+{
+    if (reload->next_listen_fd < 0)
+        return;
+    close_fd(reload->listen_fd);
+    reload->listen_fd = reload->next_listen_fd;
+    reload->next_listen_fd = -1;
+    listener_log(reload->listen_fd, reload->current->workers);
+}
+
+static void switch_all(struct reload *reload)
+{
+    struct control_message message = {.kind = CONTROL_SWITCH, .number = reload->next->number};
+    bool had_keys = reload->current->has_keys;
+
+    if (!crew_tell(reload->crew, &message, false)) {
+        /* it has died since it loaded; the one that replaces it starts with the new */
+    }
+    version_free(reload->previous);
+    reload->previous = reload->current;
+    reload->current = reload->next;
+    reload->next = NULL;
+    reload->current->since_us = loop_now_us();
+    log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
+    take_listener(reload);
+    set_start(reload);
+    crew_resize(reload->crew, reload->current->workers);
+    buf_clear(&reload->problems);
+    log_switched(reload);
+    if (had_keys)
+        warn_no_keys(reload->current);
+    say_refused(reload, (struct slice){"", 0});
+    end(reload);
+}
+
+/* ---- the workers load it ---- */
+
+static bool open_next_listener(struct reload *reload)
+{
+    const struct version *now = reload->current, *next = reload->next;
+
+    if (strcmp(now->host, next->host) == 0 && now->port == next->port)
+        return true;
+    reload->next_listen_fd = listener_open(next->host, next->port, &reload->problems);
+    if (reload->next_listen_fd >= 0)
+        return true;
+    buf_add_char(&reload->problems, '\n');
+    return false;
+}
+
+static void settle(struct reload *reload)
+{
+    if (reload->state == TELLING && reload->problems.len)
+        refuse(reload);
+    else if (reload->state == TELLING && !crew_waits(reload->crew))
+        switch_all(reload);
+}
+
+static void tell(struct reload *reload)
+{
+    struct control_message message = {
+        .kind = CONTROL_LOAD,
+        .serial = ++reload->serial,
+        .number = reload->current->number + 1,
+        .fds = {reload->next->fd, 0},
+        .fd_count = 1,
+    };
+
+    reload->next->number = message.number;
+    if (!open_next_listener(reload)) {
+        refuse(reload);
+        return;
+    }
+    if (reload->next_listen_fd >= 0)
+        message.fds[message.fd_count++] = reload->next_listen_fd;
+    reload->state = TELLING;
+    reload->deadline_us = loop_now_us() + TELL_US;
+    if (!crew_tell(reload->crew, &message, true))
+        buf_add_text(&reload->problems, "a worker does not listen\n");
+    settle(reload);
+}
+
+void reload_hear(void *arg, struct crew_worker *worker, struct control_message *message)
+{
+    struct reload *reload = arg;
+
+    if (reload->state != TELLING || message->serial != reload->serial)
+        return;
+    worker->is_waited = false;
+    if (message->kind == CONTROL_FAILED)
+        buf_add_format(&reload->problems, "worker %d could not load it: %s\n", worker->number,
+                       message->text);
+    settle(reload);
+}
+
+void reload_bury(struct reload *reload, const struct crew_worker *worker)
+{
+    if (reload->state == TELLING && worker->is_waited)
+        buf_add_format(&reload->problems, "worker %d died while it loaded it\n", worker->number);
+    settle(reload);
+}
+
+/* ---- a child loads it ---- */
+
+static void on_loaded(struct reload *reload, struct version *version)
+{
+    reload->next = version;
+    sources_free(reload->disk);
+    reload->disk = sources_open(version->fd);
+    if (version->is_sound) {
+        tell(reload);
+        return;
+    }
+    buf_add(&reload->problems, buf_slice(&version->problems));
+    refuse(reload);
+}
+
+bool reload_reap(struct reload *reload, pid_t pid, int status)
+{
+    if (!reload->loader || loader_pid(reload->loader) != pid)
+        return false;
+    struct version *version = loader_finish(reload->loader, status);
+    reload->loader = NULL;
+    if (reload->stopped)
+        version_free(version);
+    else
+        on_loaded(reload, version);
+    return true;
+}
+
+static struct version *again(const struct version *version)
+{
+    struct version *copy = mem_new(sizeof *copy);
+
+    *copy = *version;
+    copy->problems = (struct buf){0};
+    copy->fd = fcntl(version->fd, F_DUPFD_CLOEXEC, 3);
+    return copy;
+}
+
+static void begin(struct reload *reload)
+{
+    reload->asked = reload->said_waiting = false;
+    reload->cause = reload->cause_asked;
+    reload->begun = reload->tickets;
+    reload->begun_us = loop_now_us();
+    buf_clear(&reload->problems);
+    if (reload->cause == RELOAD_ROLLBACK && reload->previous) {
+        reload->next = again(reload->previous);
+        tell(reload);
+    } else if (reload->cause == RELOAD_ROLLBACK) {
+        buf_add_text(&reload->problems, "there is no version before this one\n");
+        refuse(reload);
+    } else if ((reload->loader = loader_start(reload->config_path, reload->limits))) {
+        reload->state = LOADING;
+        reload->deadline_us = reload->begun_us + LOAD_US;
+    } else {
+        buf_add_format(&reload->problems, "cannot load: %s\n", strerror(errno));
+        refuse(reload);
+    }
+}
+
+/* ---- asking ---- */
+
+unsigned reload_ask(struct reload *reload, enum reload_cause cause)
+{
+    reload->tickets++;
+    reload->asked = true;
+    reload->cause_asked = cause;
+    return reload->tickets;
+}
+
+bool reload_is_done(const struct reload *reload, unsigned ticket)
+{
+    return reload->stopped || reload->done >= ticket;
+}
+
+bool reload_is_refused(const struct reload *reload)
+{
+    return reload->problems.len > 0;
+}
+
+struct slice reload_problems(const struct reload *reload)
+{
+    return buf_slice(&reload->problems);
+}
+
+bool reload_is_waiting(const struct reload *reload)
+{
+    return reload->asked && reload->said_waiting;
+}
+
+/* Every worker keeps room for the one that comes. */
+static bool has_room(struct reload *reload)
+{
+    if (crew_live(reload->crew) < LIVE_MAX)
+        return true;
+    if (!reload->said_waiting) {
+        struct log_line line = log_begin(LOG_WARN, "reload_waits");
+        log_int(&line, "generations", crew_live(reload->crew));
+        log_str(&line, "message", "older generations still serve requests");
+        log_end(&line);
+    }
+    reload->said_waiting = true;
+    return false;
+}
+
+/* ---- the master's loop ---- */
+
+static void give_up(struct reload *reload)
+{
+    reload->deadline_us = INT64_MAX;
+    if (reload->state == LOADING) {
+        loader_cancel(reload->loader); /* its end comes through reload_reap */
+        return;
+    }
+    buf_add_text(&reload->problems, "a worker took too long to load it\n");
+    refuse(reload);
+}
+
+int64_t reload_turn(struct reload *reload, int64_t now_us)
+{
+    if (reload->stopped)
+        return INT64_MAX;
+    if (reload->watch && watch_take(reload->watch))
+        note_change(reload, now_us);
+    if (reload->state == IDLE && reload->look_us && now_us >= reload->look_us)
+        look(reload);
+    if (reload->state == IDLE && reload->asked && has_room(reload))
+        begin(reload);
+    if (reload->state != IDLE && now_us >= reload->deadline_us)
+        give_up(reload);
+    if (reload->state != IDLE)
+        return reload->deadline_us;
+    return reload->look_us ? reload->look_us : INT64_MAX;
+}
+
+bool reload_is_telling(const struct reload *reload)
+{
+    return reload->state == TELLING;
+}
+
+const struct version *reload_current(const struct reload *reload)
+{
+    return reload->current;
+}
+
+const struct version *reload_previous(const struct reload *reload)
+{
+    return reload->previous;
+}
+
+int reload_listener(const struct reload *reload)
+{
+    return reload->listen_fd;
+}
+
+/* ---- the beginning and the end ---- */
+
+static struct version *load_first(struct reload *reload)
+{
+    struct loader *loader = loader_start(reload->config_path, reload->limits);
+    int status;
+
+    if (!loader) {
+        fprintf(stderr, "weir: cannot load %s: %s\n", reload->config_path, strerror(errno));
+        return NULL;
+    }
+    while (waitpid(loader_pid(loader), &status, 0) < 0 && errno == EINTR)
+        ;
+    return loader_finish(loader, status);
+}
+
+int reload_first(struct reload *reload)
+{
+    struct buf problem = {0};
+
+    reload->current = load_first(reload);
+    if (!reload->current)
+        return EXIT_FAILED;
+    if (!reload->current->is_sound) {
+        struct slice problems = buf_slice(&reload->current->problems);
+        fprintf(stderr, "%.*s", (int)problems.len, problems.ptr);
+        return EXIT_CONFIG;
+    }
+    reload->current->number = 1;
+    reload->disk = sources_open(reload->current->fd);
+    log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
+    reload->listen_fd = listener_open(reload->current->host, reload->current->port, &problem);
+    if (reload->listen_fd < 0)
+        fprintf(stderr, "weir: %.*s\n", (int)problem.len, problem.ptr);
+    buf_free(&problem);
+    if (reload->listen_fd < 0)
+        return EXIT_FAILED;
+    warn_no_keys(reload->current);
+    set_start(reload);
+    crew_resize(reload->crew, reload->current->workers);
+    set_watch(reload);
+    return EXIT_OK;
+}
+
+void reload_stop(struct reload *reload)
+{
+    if (reload->stopped)
+        return;
+    reload->stopped = true;
+    reload->listen_fd = close_fd(reload->listen_fd);
+    if (reload->loader)
+        loader_cancel(reload->loader);
+    buf_add_text(&reload->problems, "the gateway is stopping\n");
+    settle(reload);
+}
+
+void reload_free(struct reload *reload)
+{
+    if (reload->loader) {
+        int status;
+        waitpid(loader_pid(reload->loader), &status, 0);
+        version_free(loader_finish(reload->loader, status));
+    }
+    version_free(reload->current);
+    version_free(reload->previous);
+    version_free(reload->next);
+    sources_free(reload->disk);
+    watch_free(reload->watch);
+    buf_free(&reload->problems);
+    close_fd(reload->listen_fd);
+    mem_free(reload);
+}
