@@ -13,8 +13,8 @@ local PLAIN = {
   "setmetatable", "tonumber", "type", "unpack",
 }
 local LIBRARIES = {
-  bit = { "arshift", "band", "bnot", "bor", "bswap", "lshift", "rol", "ror", "rshift", "tobit",
-    "tohex" },
+  bit = { "arshift", "band", "bnot", "bor", "bswap", "bxor", "lshift", "rol", "ror", "rshift",
+    "tobit", "tohex" },
   math = { "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor",
     "fmod", "frexp", "huge", "ldexp", "log", "log10", "max", "min", "modf", "pi", "pow", "rad",
     "random", "sin", "sinh", "sqrt", "tan", "tanh" }, -- randomseed would be for all
