@@ -1,0 +1,17 @@
+--- attempts.lua -- what policies that only choose an order share: asking the targets in it.
+
+--- Asks each of the targets, in order, until one answers.
+---@param req weir.Request
+---@param targets weir.Target[] without those that are cooling
+---@return weir.Response|nil
+---@return weir.Failure|nil
+return function(req, targets)
+  local failure
+  for _, target in ipairs(targets) do
+    local res, err = req:send(target)
+    if res then return res end
+    if err.final then return nil, err end
+    failure = err
+  end
+  return nil, failure
+end
