@@ -21,6 +21,8 @@ return {
 
   policy = { on_error = "closed" }, -- "open": what a failing filter was given passes as it came
   log = { level = "info", format = "logfmt" }, -- file: default standard error
+  reload = { watch = true }, -- a changed file is a reload
+  admin = { listen = "unix:data/admin.sock" }, -- for weir reload, rollback, status; "off": none
 
   providers = {
     groq = {

@@ -23,6 +23,7 @@ end
 
 return {
   listen = "127.0.0.1:0", workers = 1,
+  policy = { burst = 1 }, -- so that what takes all memory meets that limit first, also when slow
   providers = {
     first  = { type = "openai", base_url = "%s", timeout = short },
     second = { type = "openai", base_url = "%s", timeout = short },
