@@ -83,7 +83,7 @@ return {
     loops = function() while true do pcall(function() end) end end,
     eats = function()
       local held = {}
-      while true do held[#held + 1] = ("x"):rep(100000) .. #held end
+      while true do held[#held + 1] = ("x"):rep(4000000) .. #held end
     end,
     raises = function() error("oh") end,
     nonsense = function() return 42 end,
