@@ -223,6 +223,25 @@ describe("a reload", function()
     assert.equal(2, served_by(gateway, second))
   end)
 
+  it("is taken back by all workers when one could not load it", function()
+    local gateway = w:gateway { config = (to("first"):gsub("workers = 1", "workers = 2")) }
+    local stopped = gateway:workers()[1]
+    libc.C.kill(stopped, libc.SIGSTOP)
+    gateway.process:signal(libc.SIGHUP)
+    local deadline = libc.deadline()
+    while not select(2, gateway:command("status")):find("generations 2", 1, true) do
+      assert(libc.now() < deadline, "the other worker does not load it")
+    end
+    libc.C.kill(stopped, libc.SIGKILL)
+    gateway:wait_log("event=reload_refused", "died while it loaded it")
+    wait_workers(gateway, 2)
+    while select(2, gateway:command("status")):find("generations 2", 1, true) do
+      assert(libc.now() < deadline, "it is not dropped")
+    end
+    gateway:reload(2)
+    assert.equal(2, served_by(gateway, first))
+  end)
+
   it("reads a module while weir.lua loads and not later", function()
     local gateway = w:gateway {
       config = w:config {
