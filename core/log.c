@@ -326,7 +326,8 @@ static void put_key(const char *key)
 
     if (out.format == LOG_JSON)
         safe[len++] = '"';
-    for (size_t i = 0; i < LOG_MAX_KEY && key[i]; i++) {
+    size_t most = strnlen(key, LOG_MAX_KEY);
+    for (size_t i = 0; i < most; i++) {
         bool is_safe = key[i] > ' ' && key[i] < 0x7f && !strchr("\"=\\", key[i]);
         safe[len++] = is_safe ? key[i] : '_';
     }

@@ -1,13 +1,8 @@
-/* loop.c -- libevent's base and the two clocks. */
+/* loop.c -- libevent's base. */
 /* SPDX-License-Identifier: MIT */
 #include "loop.h"
 #include <event2/event.h>
 #include <stdlib.h>
-#include <time.h>
-
-static const double VIRTUAL_EPOCH = 1767225600; /* 2026-01-01 */
-
-static const int64_t *virtual_us; /* NULL: the system's clocks count */
 
 struct event_base *loop_new(void)
 {
@@ -22,29 +17,4 @@ struct event_base *loop_new(void)
     if (!base)
         abort();
     return base;
-}
-
-int64_t loop_now_us(void)
-{
-    struct timespec now;
-
-    if (virtual_us)
-        return *virtual_us;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-double loop_wall_seconds(void)
-{
-    struct timespec now;
-
-    if (virtual_us)
-        return VIRTUAL_EPOCH + (double)*virtual_us / 1e6;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-void loop_set_clock(const int64_t *us)
-{
-    virtual_us = us;
 }

@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "lua_core.h"
 #include "mem.h"
+#include <stdlib.h>
 #include <strings.h>
 
 static const char REQUEST[] = "weir.Request";
@@ -71,14 +72,16 @@ static struct target check_target(lua_State *L, int index, const struct policy *
 
     if (!slash || slash == text || slash + 1 == text + len) {
         luaL_error(L, "a target is written provider/model, not '%s'", text);
-        return (struct target){0}; /* luaL_error does not return, which only Lua knows */
+        abort(); /* luaL_error does not return, which only Lua knows */
     }
     struct slice provider = {text, (size_t)(slash - text)};
     target.name = (struct slice){text, len};
     target.model = (struct slice){slash + 1, len - provider.len - 1};
     target.provider = config_provider(&policy->generation->config, provider);
-    if (!target.provider)
+    if (!target.provider) {
         no_provider(L, policy->generation, provider);
+        abort(); /* it does not return either */
+    }
     return target;
 }
 
