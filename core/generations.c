@@ -7,23 +7,38 @@
 #include "generations.h"
 #include "control.h"
 #include "loader.h"
+#include "log.h"
+#include "loop.h"
 #include "mem.h"
 #include "policy.h"
 #include "sources.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
+
+static const int64_t RENEW_US = 1000 * 1000; /* between two renewals */
 
 struct generations {
     struct generations_settings settings;
     struct event control;
+    int snapshot_fd; /* of what serves */
+    int next_snapshot_fd;
     struct generation *next; /* loaded, and waits for the word */
     int next_listen_fd;
+    int64_t renewed_us;
     char *refused;
 };
 
 static void on_control(evutil_socket_t fd, short what, void *arg);
+
+static int close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
 
 static struct generation *load(struct generations *generations, unsigned number, int snapshot_fd,
                                struct buf *problems)
@@ -31,7 +46,6 @@ static struct generation *load(struct generations *generations, unsigned number,
     const struct generations_settings *settings = &generations->settings;
     struct sources *sources = sources_open(snapshot_fd);
 
-    close(snapshot_fd);
     if (!sources) {
         buf_add_text(problems, "the snapshot cannot be read\n");
         return NULL;
@@ -66,9 +80,8 @@ static void drop(struct generations *generations)
 {
     generation_free(generations->next);
     generations->next = NULL;
-    if (generations->next_listen_fd >= 0)
-        close(generations->next_listen_fd);
-    generations->next_listen_fd = -1;
+    generations->next_listen_fd = close_fd(generations->next_listen_fd);
+    generations->next_snapshot_fd = close_fd(generations->next_snapshot_fd);
 }
 
 static void on_load(struct generations *generations, struct control_message *message)
@@ -79,8 +92,10 @@ static void on_load(struct generations *generations, struct control_message *mes
     drop(generations);
     if (message->fd_count > 1)
         generations->next_listen_fd = message->fds[1];
-    if (message->fd_count)
+    if (message->fd_count) {
+        generations->next_snapshot_fd = message->fds[0];
         generations->next = load(generations, message->number, message->fds[0], &problems);
+    }
     answer.kind = generations->next ? CONTROL_LOADED : CONTROL_FAILED;
     snprintf(answer.text, sizeof answer.text, "%.*s", (int)problems.len, buf_slice(&problems).ptr);
     buf_free(&problems);
@@ -98,6 +113,9 @@ static void on_switch(struct generations *generations)
         return;
     generations->next = NULL;
     generations->next_listen_fd = -1;
+    close_fd(generations->snapshot_fd);
+    generations->snapshot_fd = generations->next_snapshot_fd;
+    generations->next_snapshot_fd = -1;
     generations->settings.on_switch(generations->settings.arg, generation, listen_fd);
 }
 
@@ -126,6 +144,31 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         event_del(&generations->control);
 }
 
+/* ---- a state that is spent ---- */
+
+void generations_renew(struct generations *generations, unsigned number)
+{
+    int64_t now_us = loop_now_us();
+    struct buf problems = {0};
+
+    if (now_us - generations->renewed_us < RENEW_US)
+        return; /* what fills a state that fast shall not keep the worker loading */
+    generations->renewed_us = now_us;
+    struct generation *generation = load(generations, number, generations->snapshot_fd, &problems);
+    struct log_line line = log_begin(LOG_WARN, "generation_renewed");
+    log_int(&line, "generation", number);
+    log_str(&line, "message", "its Lua state was full");
+    log_text(&line, "problem", buf_slice(&problems));
+    log_end(&line);
+    buf_free(&problems);
+    if (!generation)
+        return;
+    generation_on_free(generation, on_freed, generations);
+    tell(generations,
+         (struct control_message){.kind = CONTROL_LOADED, .serial = UINT_MAX, .number = number});
+    generations->settings.on_switch(generations->settings.arg, generation, -1);
+}
+
 /* ---- the whole ---- */
 
 struct generations *generations_new(const struct generations_settings *settings, unsigned number,
@@ -135,7 +178,8 @@ struct generations *generations_new(const struct generations_settings *settings,
     struct generations *generations = mem_new(sizeof *generations);
 
     generations->settings = *settings;
-    generations->next_listen_fd = -1;
+    generations->next_listen_fd = generations->next_snapshot_fd = -1;
+    generations->snapshot_fd = snapshot_fd;
     event_assign(&generations->control, settings->base, settings->control_fd, EV_READ | EV_PERSIST,
                  on_control, generations);
     *first = load(generations, number, snapshot_fd, problems);
@@ -169,6 +213,7 @@ void generations_free(struct generations *generations)
     drop(generations);
     event_del(&generations->control);
     close(generations->settings.control_fd);
+    close_fd(generations->snapshot_fd);
     mem_free(generations->refused);
     mem_free(generations);
 }

@@ -31,6 +31,9 @@ struct generations *generations_new(const struct generations_settings *settings,
 /* Tells the master that this worker is ready, and listens to it. */
 void generations_start(struct generations *generations);
 
+/* The state that serves is spent: loads the same anew, and switches to it. */
+void generations_renew(struct generations *generations, unsigned number);
+
 /* Why the last reload was refused; NULL: it was not.  Borrowed. */
 const char *generations_refused(const struct generations *generations);
 void generations_refuse(struct generations *generations, const char *why);

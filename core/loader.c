@@ -94,7 +94,7 @@ static void admin_path(struct version *version, const char *path, const struct c
     snprintf(version->admin, sizeof version->admin, "%.*s%s", at[0] ? folder : 0, path, at);
 }
 
-static void tell_facts(int fd, const char *path, const struct config *config)
+static int tell_facts(int fd, const char *path, const struct config *config)
 {
     struct version version = {
         .is_sound = true,
@@ -108,8 +108,7 @@ static void tell_facts(int fd, const char *path, const struct config *config)
     };
     copy_text(version.host, sizeof version.host, config->host);
     admin_path(&version, path, config);
-    if (pwrite(fd, &version, sizeof version, 0) != (ssize_t)sizeof version)
-        _exit(BROKEN);
+    return pwrite(fd, &version, sizeof version, 0) == (ssize_t)sizeof version ? LOADED : BROKEN;
 }
 
 /* Stands in a process of its own, which may take what it needs: here also the policies' own specs
@@ -120,14 +119,18 @@ static int load(const struct loader *loader, const char *path, struct limits *li
     struct buf problems = {0};
     struct generation *generation = loader_load(path, 0, limits, sources, &problems);
 
+    int status = REFUSED;
+
     if (!sources_save(sources, loader->snapshot_fd))
-        return BROKEN;
-    if (generation) {
-        tell_facts(loader->result_fd, path, generation_config(generation));
-        return LOADED;
-    }
-    ssize_t len = pwrite(loader->result_fd, problems.ptr, problems.len, 0);
-    return len == (ssize_t)problems.len ? REFUSED : BROKEN;
+        status = BROKEN;
+    else if (generation)
+        status = tell_facts(loader->result_fd, path, generation_config(generation));
+    else if (pwrite(loader->result_fd, problems.ptr, problems.len, 0) != (ssize_t)problems.len)
+        status = BROKEN;
+    generation_free(generation);
+    sources_free(sources);
+    buf_free(&problems);
+    return status;
 }
 
 static void become_loader(const struct loader *loader, const char *path, struct limits *limits)
@@ -139,7 +142,7 @@ static void become_loader(const struct loader *loader, const char *path, struct 
     signal(SIGINT, SIG_IGN);
     sigfillset(&all);
     sigprocmask(SIG_UNBLOCK, &all, NULL);
-    _exit(load(loader, path, limits)); /* its memory goes with it */
+    _exit(load(loader, path, limits));
 }
 
 /* ---- the master ---- */

@@ -316,6 +316,11 @@ void generation_free(struct generation *generation)
     mem_free(generation);
 }
 
+bool generation_is_spent(const struct generation *generation)
+{
+    return generation->guard.is_spent;
+}
+
 const struct config *generation_config(const struct generation *generation)
 {
     return &generation->config;

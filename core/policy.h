@@ -37,6 +37,8 @@ void generation_free(struct generation *generation);
 /* Called once, when nobody uses it any more, before it is freed. */
 void generation_on_free(struct generation *generation,
                         void (*on_free)(void *arg, struct generation *generation), void *arg);
+/* Whether its Lua state is full for good, or met the hard cap of memory: another is to serve. */
+bool generation_is_spent(const struct generation *generation);
 const struct config *generation_config(const struct generation *generation);
 unsigned generation_number(const struct generation *generation);
 

@@ -91,8 +91,11 @@ static bool is_full(struct worker *worker, struct client *client)
 static void serve_endpoint(struct worker *worker, struct client *client, enum endpoint endpoint,
                            const char *key_name)
 {
-    if (!is_full(worker, client))
-        exchange_start(&worker->world, client, endpoint, key_name);
+    if (is_full(worker, client))
+        return;
+    if (generation_is_spent(worker->world.generation))
+        generations_renew(worker->generations, generation_number(worker->world.generation));
+    exchange_start(&worker->world, client, endpoint, key_name);
 }
 
 static void serve_chat(struct worker *worker, struct client *client, const char *key_name)

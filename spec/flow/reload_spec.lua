@@ -242,6 +242,35 @@ describe("a reload", function()
     assert.equal(2, served_by(gateway, first))
   end)
 
+  it("puts a new state where one is full for good", function()
+    local gateway = w:gateway {
+      config = w:config {
+        more = quiet(" policy = { memory = 2 * 1024 * 1024 },"),
+        before = "local kept = {}",
+        models = [[
+          default = function(req)
+            kept[#kept + 1] = ("%d"):format(#kept):rep(20000)
+            return req:reply(200, { kept = #kept })
+          end,]],
+      },
+    }
+    local function ask()
+      return gateway:chat():read_response()
+    end
+    local response = ask()
+    while response.status == 200 do response = ask() end
+    assert.equal("policy_memory", response.json.error.code)
+    local deadline = libc.deadline()
+    while response.status ~= 200 do
+      assert(libc.now() < deadline, "it stays full")
+      response = ask()
+    end
+    assert.equal(1, response.json.kept)
+    gateway:wait_log("event=generation_renewed", "generation=1")
+    gateway:reload(2)
+    assert.is_truthy(select(2, gateway:command("status")):find("generations 1", 1, true))
+  end)
+
   it("reads a module while weir.lua loads and not later", function()
     local gateway = w:gateway {
       config = w:config {
