@@ -162,11 +162,11 @@ describe("a policy's mistake", function()
   end)
 
   it("may be to know more targets than there is room for, and one more still cools", function()
-    local gateway = with [[function(req)
+    local gateway = with([[function(req)
       for i = 1, 20000 do weir.target("first/" .. i):cool(1e-6) end
       weir.target("first/m"):cool(60)
       return req:reply(200, { available = #req:available { "first/m", "first/1" } })
-    end]]
+    end]], { more = "  workers = 1, policy = { burst = 30 }," })
     assert.equal(1, gateway:chat():read_response().json.available)
   end)
 end)
