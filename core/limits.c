@@ -46,13 +46,10 @@ void limits_free(struct limits *limits)
     munmap(limits, sizeof *limits);
 }
 
-/* FNV-1a, 64 bits; never 0. */
+/* Never 0, which a free slot has. */
 static uint64_t hash_of(struct slice key)
 {
-    uint64_t hash = 1469598103934665603u;
-
-    for (size_t i = 0; i < key.len; i++)
-        hash = (hash ^ (unsigned char)key.ptr[i]) * 1099511628211u;
+    uint64_t hash = slice_hash(key);
     return hash ? hash : 1;
 }
 

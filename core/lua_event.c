@@ -30,12 +30,7 @@ struct lua_event {
 
 static struct lua_event *test_event(lua_State *L, int index)
 {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return NULL;
-    luaL_getmetatable(L, EVENT);
-    bool is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return is ? lua_touserdata(L, index) : NULL;
+    return luaL_testudata(L, index, EVENT);
 }
 
 static struct lua_event *check_event(lua_State *L)

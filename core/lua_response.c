@@ -9,12 +9,8 @@ static const char RESPONSE[] = "weir.Response";
 
 struct lua_response *lua_response_test(lua_State *L, int index)
 {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return NULL;
-    luaL_getmetatable(L, RESPONSE);
-    bool is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return is ? *(struct lua_response **)lua_touserdata(L, index) : NULL;
+    struct lua_response **slot = luaL_testudata(L, index, RESPONSE);
+    return slot ? *slot : NULL;
 }
 
 static struct lua_response *check_response(lua_State *L)

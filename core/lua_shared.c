@@ -133,15 +133,8 @@ int lua_shared_new(lua_State *L)
 
 struct slice lua_target_test(lua_State *L, int index)
 {
-    struct slice name = {NULL, 0};
-
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return name;
-    luaL_getmetatable(L, TARGET);
-    if (lua_rawequal(L, -1, -2))
-        name = slice_of(lua_touserdata(L, index));
-    lua_pop(L, 2);
-    return name;
+    const char *name = luaL_testudata(L, index, TARGET);
+    return name ? slice_of(name) : (struct slice){NULL, 0};
 }
 
 static struct slice check_target(lua_State *L)

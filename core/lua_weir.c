@@ -33,12 +33,8 @@ static const char *read_source(lua_State *L, const char *path, size_t max, bool 
 
 struct secret *lua_weir_secret(lua_State *L, int index)
 {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
-        return NULL;
-    luaL_getmetatable(L, SECRET);
-    bool is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return is ? *(struct secret **)lua_touserdata(L, index) : NULL;
+    struct secret **slot = luaL_testudata(L, index, SECRET);
+    return slot ? *slot : NULL;
 }
 
 static int push_secret(lua_State *L, struct secret *secret)

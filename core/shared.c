@@ -60,16 +60,6 @@ void shared_free(struct shared *shared)
 
 /* ---- finding ---- */
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash_of(struct slice key)
-{
-    uint64_t hash = 1469598103934665603u;
-
-    for (size_t i = 0; i < key.len; i++)
-        hash = (hash ^ (unsigned char)key.ptr[i]) * 1099511628211u;
-    return hash;
-}
-
 static pthread_mutex_t *lock(struct shared *shared, uint64_t hash)
 {
     pthread_mutex_t *mutex = &shared->locks[hash % BUCKETS % LOCKS];
@@ -153,7 +143,7 @@ static void put(struct entry *entry, const struct shared_value *value, int64_t u
 
 void shared_get(struct shared *shared, struct slice key, int64_t now_us, struct shared_value *out)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = slice_hash(key);
     pthread_mutex_t *mutex = lock(shared, hash);
     struct entry *entry = find(shared, key, hash, now_us);
 
@@ -171,7 +161,7 @@ void shared_get(struct shared *shared, struct slice key, int64_t now_us, struct 
 enum err shared_set(struct shared *shared, struct slice key, const struct shared_value *value,
                     int64_t until_us, int64_t now_us)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = slice_hash(key);
 
     if (key.len > SHARED_KEY_MAX)
         return ERR_TOO_LARGE;
@@ -185,7 +175,7 @@ enum err shared_set(struct shared *shared, struct slice key, const struct shared
 enum err shared_add(struct shared *shared, struct slice key, double by, int64_t until_us,
                     int64_t now_us, double *out)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = slice_hash(key);
     struct shared_value sum = {.type = SHARED_NUMBER, .number = by};
     enum err err = ERR_OK;
 
@@ -208,7 +198,7 @@ enum err shared_add(struct shared *shared, struct slice key, double by, int64_t 
 
 void shared_delete(struct shared *shared, struct slice key)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = slice_hash(key);
     pthread_mutex_t *mutex = lock(shared, hash);
     struct entry *entry = find(shared, key, hash, INT64_MIN);
 

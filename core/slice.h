@@ -5,6 +5,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct slice {
@@ -28,4 +29,14 @@ static inline bool slice_is(struct slice slice, const char *text)
 static inline bool slice_equal(struct slice a, struct slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+/* FNV-1a, 64 bits: for tables in memory, not for secrets. */
+static inline uint64_t slice_hash(struct slice slice)
+{
+    uint64_t hash = 1469598103934665603u;
+
+    for (size_t i = 0; i < slice.len; i++)
+        hash = (hash ^ (unsigned char)slice.ptr[i]) * 1099511628211u;
+    return hash;
 }
