@@ -311,8 +311,40 @@ function weir.json.array(list) end
 ---@field drop string[]
 ---@field done "required"|"optional"
 ---@field include_usage boolean
+---@field quota_formats weir.QuotaFormat[] which response headers carry which quota
 ---@field classify (fun(raw: table, said: table): table|nil)|nil
 ---@field retry_after (fun(raw: table, said: table): number|nil)|nil
+
+---How a provider's headers tell one quota.
+---@class weir.QuotaFormat
+---@field dimension weir.Dimension
+---@field header string in lower case; %s stands for limit, remaining and reset
+---@field longer weir.Dimension|nil what is meant where the reset is past the dimension's window
+---@field scope "model"|"key"|nil "model"
+---@field refills boolean|nil the reset is until all is there again, and it comes back steadily
+---@field zero "unknown"|nil a remaining of 0 says nothing
+
+---What a limit counts, and over what: r requests, t tokens, i and o those of input and output.
+---@alias weir.Dimension
+---| "rps"
+---| "rpm"
+---| "rph"
+---| "rpd"
+---| "tpm"
+---| "tph"
+---| "tpd"
+---| "tpmonth"
+---| "itpm"
+---| "otpm"
+---| "concurrent"
+
+---What a provider said of a limit; what it did not say is nil.
+---@class weir.Quota
+---@field dimension weir.Dimension
+---@field scope "model"|"key" of one model of the key, or of all its models
+---@field limit integer|nil
+---@field remaining integer|nil
+---@field reset number|nil seconds until there is room again
 
 ---@class weir.Shared
 local Shared = {}

@@ -2,6 +2,7 @@
 --- module of its type: the entry that comes out is all that the core and outcome.lua need.
 local check = require("weir.check")
 local header = require("weir.header")
+local quota = require("weir.quota")
 local suggest = require("weir.suggest")
 local url = require("weir.url")
 local config_provider = {}
@@ -120,11 +121,19 @@ local function join_timeout(own, module, settings)
   return timeout
 end
 
+--- The reader of its quotas; a provider's own file may have written them wrong.
+local function read_quota_formats(c, path, module)
+  local member, message = quota.problem(module.quota_formats)
+  if member then c:problem(check.join(path, "type"), ("its %s %s"):format(member, message)) end
+  return quota.reader(not member and module.quota_formats or nil)
+end
+
 local function read_one(c, path, name, value, settings, tools)
   if type(value) ~= "table" or c.is_secret(value) then return c:wrong(path, "a table", value) end
   local own = c:read(path, SPEC, value)
   local module = find_module(c, path, name, value, tools)
   if not module then return nil end
+  local quota_headers, quotas = read_quota_formats(c, path, module)
   return {
     name = name,
     type = value.type,
@@ -139,6 +148,8 @@ local function read_one(c, path, name, value, settings, tools)
     include_usage = module.include_usage ~= false,
     classify = module.classify,
     retry_after = module.retry_after,
+    quota_headers = quota_headers,
+    quotas = quotas,
   }
 end
 

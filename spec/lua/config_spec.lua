@@ -308,6 +308,22 @@ describe("config, providers", function()
     assert.equal("function", type(entry.classify))
   end)
 
+  it("gives an entry the reader of its type's quotas, and the headers that it reads", function()
+    local entry = settings_of(groq {}).providers[1]
+    assert.equal("x-ratelimit-limit-requests", entry.quota_headers[1])
+    assert.same({ { dimension = "rpd", scope = "model", limit = 9 } },
+      entry.quotas({ ["x-ratelimit-limit-requests"] = "9" }, 0))
+  end)
+
+  it("refuses a type whose file says wrongly where quotas are", function()
+    local broken = setmetatable({ provider = function()
+      return { base_url = "http://localhost", quota_formats = { { dimension = "rpm" } } }
+    end }, { __index = tools })
+    local _, problems = config.check(with_provider { type = "mine" }, broken)
+    assert.equal("providers.groq.type", problems[1].path)
+    assert.truthy(problems[1].message:find("its quota_formats[1].header must be", 1, true))
+  end)
+
   it("sorts by name", function()
     local names = {}
     local one = { type = "openai", base_url = "http://localhost:1" }

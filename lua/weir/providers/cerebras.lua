@@ -14,5 +14,13 @@ return provider.extend("openai", {
     "frequency_penalty", "presence_penalty", "logit_bias", "parallel_tool_calls", "service_tier",
   },
   done = "required",
+  quota_formats = {
+    { dimension = "rpd", header = "x-ratelimit-%s-requests-day" },
+    { dimension = "rph", header = "x-ratelimit-%s-requests-hour" },
+    { dimension = "rpm", header = "x-ratelimit-%s-requests-minute" },
+    { dimension = "tpd", header = "x-ratelimit-%s-tokens-day" },
+    { dimension = "tph", header = "x-ratelimit-%s-tokens-hour" },
+    { dimension = "tpm", header = "x-ratelimit-%s-tokens-minute" },
+  },
   classify = classify,
 })

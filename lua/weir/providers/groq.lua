@@ -19,5 +19,9 @@ return provider.extend("openai", {
   needs_key = "always",
   drop = { "logprobs", "logit_bias", "top_logprobs", "store", "enable_thinking" },
   done = "required",
+  quota_formats = { -- the same names as OpenAI's, but requests are counted by the day
+    { dimension = "rpd", header = "x-ratelimit-%s-requests", refills = true },
+    { dimension = "tpm", header = "x-ratelimit-%s-tokens" },
+  },
   classify = classify,
 })

@@ -27,6 +27,13 @@ return {
   --- Whether it understands stream_options.include_usage.
   include_usage = true,
 
+  --- Which response headers carry which quota: quota.lua tells the members.
+  quota_formats = {
+    { dimension = "rpm", header = "x-ratelimit-%s-requests", refills = true },
+    { dimension = "tpm", header = "x-ratelimit-%s-tokens" },
+    { dimension = "tpm", header = "x-ratelimit-%s-tokens_usage_based" },
+  },
+
   --- classify(raw, said) -> err members that differ from outcome.lua's reading, or nil.
   --- retry_after(raw, said) -> seconds, where no Retry-After header says them, or nil.
   --- raw: the attempt as the core saw it; said: the error body as error_body.lua read it.

@@ -40,6 +40,9 @@ return provider.extend("openai", {
   base_url = "https://openrouter.ai/api/v1",
   needs_key = "always",
   done = "required",
+  quota_formats = { -- on its own 429s alone; twenty a minute or so many a day
+    { dimension = "rpm", longer = "rpd", header = "x-ratelimit-%s", scope = "key" },
+  },
   classify = classify,
   retry_after = retry_after,
 })
