@@ -234,6 +234,8 @@ void config_read(struct config *config, lua_State *L)
     config->on_error_open = lua_istable(L, -1) && text_is(L, "on_error", "open");
     config->burst_us = (int64_t)(number_of(L, "burst") * 1e6);
     config->memory = (size_t)number_of(L, "memory");
+    config->check = text_of(L, "check");
+    config->check_ms = (int64_t)(number_of(L, "check_time") * 1000);
     lua_pop(L, 1);
 
     read_admin(L, config);
@@ -271,6 +273,7 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->host);
     mem_free(config->log_file);
     mem_free(config->admin);
+    mem_free(config->check);
 }
 
 struct provider *config_provider(const struct config *config, struct slice name)

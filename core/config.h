@@ -58,6 +58,8 @@ struct config {
     bool on_error_open;
     int64_t burst_us; /* of CPU, for Lua between yields */
     size_t memory;    /* bytes, of a generation's Lua */
+    char *check;      /* where the policies' specs are, as it was written; NULL: none */
+    int64_t check_ms; /* for them all */
     enum log_level log_level;
     enum log_format log_format;
     char *log_file; /* NULL: standard error */

@@ -25,6 +25,7 @@
 #include "policy.h"
 #include "reload.h"
 #include "sources.h"
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -214,23 +215,44 @@ int gateway_serve(const char *config_path)
     return status;
 }
 
+/* The policies' own specs, where the configuration names them: in a child, as for serving. */
+static bool prove(const char *config_path, const struct config *config, struct limits *limits,
+                  struct buf *text, struct buf *problems)
+{
+    if (!config->check)
+        return true;
+    struct version *version = loader_run(config_path, limits);
+    bool is_sound = version && version->is_sound;
+    if (is_sound)
+        buf_add_format(text, "specs      %s: %d passed\n", config->check, version->specs);
+    else if (version)
+        buf_add(problems, buf_slice(&version->problems));
+    else
+        buf_add_format(problems, "weir: cannot run the specs: %s\n", strerror(errno));
+    version_free(version);
+    return is_sound;
+}
+
 int gateway_check(const char *config_path)
 {
     struct limits *limits = limits_new();
     struct sources *sources = sources_new();
     struct buf problems = {0}, text = {0};
     struct generation *generation = loader_load(config_path, 1, limits, sources, &problems);
+    bool is_sound = generation != NULL;
 
     if (generation) {
         generation_describe(generation, &text);
-        printf("%.*s%s: no errors\n", (int)text.len, text.ptr, config_path);
-    } else {
-        fprintf(stderr, "%.*s", (int)problems.len, buf_slice(&problems).ptr);
+        is_sound = prove(config_path, generation_config(generation), limits, &text, &problems);
     }
+    if (is_sound)
+        printf("%.*s%s: no errors\n", (int)text.len, text.ptr, config_path);
+    else
+        fprintf(stderr, "%.*s", (int)problems.len, buf_slice(&problems).ptr);
     buf_free(&problems);
     buf_free(&text);
     generation_free(generation);
     sources_free(sources);
     limits_free(limits);
-    return generation ? EXIT_OK : EXIT_CONFIG;
+    return is_sound ? EXIT_OK : EXIT_CONFIG;
 }

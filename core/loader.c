@@ -4,16 +4,18 @@
  *     memfds made, fork ------->   loads, reading the disk
  *                                  writes what it read into one memfd,
  *                                  what the master has to know into the other
- *     loader_finish <-----------   ends: 0, or 3 with the problems in the other
+ *     loader_finish <-----------   ends: LOADED, or REFUSED with the problems in the other
  *
  * The memfds are shared by the fork, so nothing is sent; the child's end says
- * that all is there. */
+ * that all is there.  A child that takes too long is ended by its own alarm, and
+ * what it was at then stands in the other memfd. */
 /* SPDX-License-Identifier: MIT */
 #include "loader.h"
 #include "loop.h"
 #include "mem.h"
 #include "policy.h"
 #include "sources.h"
+#include "specs.h"
 #include "upstream.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -22,10 +24,13 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOADED = 0, REFUSED = 3, BROKEN = 4 }; /* how the child ends */
+enum { LOADED = 70, REFUSED, BROKEN }; /* how the child ends; a spec may end it otherwise */
+
+enum { LOAD_MS = 10 * 1000 }; /* for loading; the specs have a time of their own */
 
 struct loader {
     pid_t pid;
@@ -85,22 +90,36 @@ static void copy_text(char *to, size_t size, const char *text)
     snprintf(to, size, "%s", text ? text : "");
 }
 
+static bool write_result(int fd, struct slice bytes)
+{
+    return ftruncate(fd, 0) == 0 && pwrite(fd, bytes.ptr, bytes.len, 0) == (ssize_t)bytes.len;
+}
+
+/* Of weir.lua's folder, its slash included. */
+static size_t folder_len(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
 /* weir.lua's folder is where relative paths of the gateway's own files begin. */
 static void admin_path(struct version *version, const char *path, const struct config *config)
 {
-    const char *slash = strrchr(path, '/'), *at = config->admin;
-    int folder = slash && at[0] != '/' ? (int)(slash + 1 - path) : 0;
+    const char *at = config->admin;
+    bool is_relative = at[0] && at[0] != '/';
 
-    snprintf(version->admin, sizeof version->admin, "%.*s%s", at[0] ? folder : 0, path, at);
+    snprintf(version->admin, sizeof version->admin, "%.*s%s",
+             is_relative ? (int)folder_len(path) : 0, path, at);
 }
 
-static int tell_facts(int fd, const char *path, const struct config *config)
+static int tell_facts(int fd, const char *path, const struct config *config, int specs)
 {
     struct version version = {
         .is_sound = true,
         .fd = -1,
         .port = config->port,
         .workers = config->workers ? config->workers : (int)sysconf(_SC_NPROCESSORS_ONLN),
+        .specs = specs,
         .has_keys = config->key_count > 0,
         .watches = config->watches,
         .log_level = config->log_level,
@@ -108,24 +127,73 @@ static int tell_facts(int fd, const char *path, const struct config *config)
     };
     copy_text(version.host, sizeof version.host, config->host);
     admin_path(&version, path, config);
-    return pwrite(fd, &version, sizeof version, 0) == (ssize_t)sizeof version ? LOADED : BROKEN;
+    return write_result(fd, (struct slice){(const char *)&version, sizeof version}) ? LOADED
+                                                                                    : BROKEN;
 }
 
-/* Stands in a process of its own, which may take what it needs: here also the policies' own specs
- * can run, once the configuration asks for them. */
+static void set_alarm(int64_t ms)
+{
+    struct itimerval after = {.it_value = {ms / 1000, ms % 1000 * 1000}};
+
+    setitimer(ITIMER_REAL, &after, NULL);
+}
+
+/* Says what is run, should it never end, or end the child. */
+static void note_spec(int fd, const char *path, int64_t ms)
+{
+    struct buf text = {0};
+
+    buf_add_format(&text, "%s: this spec did not end: all of policy.check have %g s\n", path,
+                   (double)ms / 1000);
+    if (!write_result(fd, buf_slice(&text)))
+        buf_clear(&text); /* it ends without a name then */
+    buf_free(&text);
+}
+
+/* Runs the policies' own specs over what was read; what they read besides is read through the same
+ * sources, so that the snapshot has it, and a change of it is one of the version.  Gives how many
+ * passed; those that failed are in problems. */
+static int run_specs(const struct loader *loader, const char *path, const struct config *config,
+                     struct sources *sources, struct buf *problems)
+{
+    struct specs specs = {0};
+    struct specs_counts counts = {0};
+    struct buf folder = {0};
+
+    if (config->check[0] != '/')
+        buf_add(&folder, (struct slice){path, folder_len(path)});
+    buf_add_text(&folder, config->check);
+    buf_add_char(&folder, '\0');
+    if (!specs_find(&specs, folder.ptr))
+        buf_add_format(problems, "%s: policy.check: %s is not there\n", path, folder.ptr);
+    else if (!specs.count)
+        buf_add_format(problems, "%s: policy.check: no *_spec.lua is in %s\n", path, folder.ptr);
+    set_alarm(config->check_ms);
+    for (size_t i = 0; i < specs.count; i++) {
+        note_spec(loader->result_fd, specs.paths[i], config->check_ms);
+        specs_prove(specs.paths[i], path, sources, &counts, problems);
+    }
+    specs_fini(&specs);
+    buf_free(&folder);
+    return counts.passed;
+}
+
+/* Stands in a process of its own, which may take what it needs. */
 static int load(const struct loader *loader, const char *path, struct limits *limits)
 {
     struct sources *sources = sources_new();
     struct buf problems = {0};
     struct generation *generation = loader_load(path, 0, limits, sources, &problems);
+    const struct config *config = generation ? generation_config(generation) : NULL;
+    int status = REFUSED, specs = 0;
 
-    int status = REFUSED;
-
+    if (config && config->check)
+        specs = run_specs(loader, path, config, sources, &problems);
     if (!sources_save(sources, loader->snapshot_fd))
         status = BROKEN;
-    else if (generation)
-        status = tell_facts(loader->result_fd, path, generation_config(generation));
-    else if (pwrite(loader->result_fd, problems.ptr, problems.len, 0) != (ssize_t)problems.len)
+    else if (config && !problems.len)
+        status = tell_facts(loader->result_fd, path, config, specs);
+    else if (!write_result(loader->result_fd, buf_slice(&problems)))
         status = BROKEN;
     generation_free(generation);
     sources_free(sources);
@@ -140,6 +208,8 @@ static void become_loader(const struct loader *loader, const char *path, struct 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGHUP, SIG_IGN);
     signal(SIGINT, SIG_IGN);
+    signal(SIGALRM, SIG_DFL);
+    set_alarm(LOAD_MS);
     sigfillset(&all);
     sigprocmask(SIG_UNBLOCK, &all, NULL);
     _exit(load(loader, path, limits));
@@ -195,10 +265,24 @@ static void read_problems(struct version *version, int fd)
     version->problems.len = len > 0 ? (size_t)len : 0;
 }
 
+/* Whether it ended while a spec ran, whose name is then there. */
+static bool is_in_spec(const struct loader *loader, int status)
+{
+    struct stat info;
+    bool has_text = fstat(loader->result_fd, &info) == 0 && info.st_size > 0;
+
+    return has_text && (WIFSIGNALED(status) || WEXITSTATUS(status) < LOADED);
+}
+
 static bool read_result(struct version *version, const struct loader *loader, int status)
 {
     if (loader->is_cancelled) {
-        buf_add_text(&version->problems, "loading took too long and was stopped\n");
+        buf_add_text(&version->problems, "loading was stopped\n");
+    } else if (is_in_spec(loader, status)) {
+        read_problems(version, loader->result_fd);
+    } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+        buf_add_format(&version->problems, "loading took longer than %d s and was stopped\n",
+                       LOAD_MS / 1000);
     } else if (WIFSIGNALED(status)) {
         buf_add_format(&version->problems, "loading ended with signal %d\n", WTERMSIG(status));
     } else if (WEXITSTATUS(status) == LOADED) {
@@ -222,6 +306,18 @@ struct version *loader_finish(struct loader *loader, int status)
     close(loader->result_fd);
     mem_free(loader);
     return version;
+}
+
+struct version *loader_run(const char *path, struct limits *limits)
+{
+    struct loader *loader = loader_start(path, limits);
+    int status;
+
+    if (!loader)
+        return NULL;
+    while (waitpid(loader->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return loader_finish(loader, status);
 }
 
 void version_free(struct version *version)

@@ -33,6 +33,7 @@ struct version { /* a version of weir.lua, as the master has it */
     char host[256];
     int port;
     int workers; /* as many as are to run */
+    int specs;   /* of its policies, that passed */
     bool has_keys;
     bool watches; /* a changed file is a reload */
     enum log_level log_level;
@@ -41,12 +42,16 @@ struct version { /* a version of weir.lua, as the master has it */
     int64_t since_us;
 };
 
-/* Begins to load in a child; the master waits for its end.  NULL when there is no child. */
+/* Begins to load in a child, and to run the specs that policy.check names; the master waits for its
+ * end, which comes in the time that these have.  NULL when there is no child. */
 struct loader *loader_start(const char *path, struct limits *limits);
 pid_t loader_pid(const struct loader *loader);
 void loader_cancel(struct loader *loader); /* kills it; it is still to be waited for */
 
 /* The child ended, with this status of waitpid; frees the loader. */
 struct version *loader_finish(struct loader *loader, int status);
+
+/* All of it, waiting.  NULL when there is no child: errno says why. */
+struct version *loader_run(const char *path, struct limits *limits);
 
 void version_free(struct version *version); /* accepts NULL */

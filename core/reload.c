@@ -9,7 +9,7 @@
  * IDLE    -> LOADING  [begin]      asked, and no worker has four generations
  * IDLE    -> TELLING  [begin]      a rollback: its snapshot is here
  * LOADING -> TELLING  [on_loaded]  the child could load it; workers shall
- * LOADING -> IDLE     [refuse]     it has errors, or took too long
+ * LOADING -> IDLE     [refuse]     it has errors, took too long, or fails its own specs
  * TELLING -> IDLE     [switch_all] every worker has it beside the one that serves
  * TELLING -> IDLE     [refuse]     one has not: all drop it
  *
@@ -35,7 +35,6 @@ enum {
     LIVE_MAX = 4,           /* generations in one worker */
     QUIET_US = 200 * 1000,  /* files are looked at when nothing happened for so long, */
     QUIET_MAX_US = 1000000, /* or this long after the first event */
-    LOAD_US = 10 * 1000000, /* for the child to load it */
     TELL_US = 10 * 1000000, /* for the workers to */
     PROBLEMS_LOGGED = 8,
 };
@@ -202,6 +201,8 @@ static void log_switched(const struct reload *reload)
     log_str(&line, "cause", causes[reload->cause]);
     log_int(&line, "generation", reload->current->number);
     log_int(&line, "files", sources ? (int64_t)sources_count(sources) : 0);
+    if (reload->current->specs)
+        log_int(&line, "specs", reload->current->specs);
     log_ms(&line, "ms", loop_now_us() - reload->begun_us);
     log_end(&line);
     sources_free(sources);
@@ -383,7 +384,7 @@ static void begin(struct reload *reload)
         refuse(reload);
     } else if ((reload->loader = loader_start(reload->config_path, reload->limits))) {
         reload->state = LOADING;
-        reload->deadline_us = reload->begun_us + LOAD_US;
+        reload->deadline_us = INT64_MAX; /* the child has an alarm */
     } else {
         buf_add_format(&reload->problems, "cannot load: %s\n", strerror(errno));
         refuse(reload);
@@ -440,10 +441,6 @@ static bool has_room(struct reload *reload)
 static void give_up(struct reload *reload)
 {
     reload->deadline_us = INT64_MAX;
-    if (reload->state == LOADING) {
-        loader_cancel(reload->loader); /* its end comes through reload_reap */
-        return;
-    }
     buf_add_text(&reload->problems, "a worker took too long to load it\n");
     refuse(reload);
 }
@@ -487,27 +484,15 @@ int reload_listener(const struct reload *reload)
 
 /* ---- the beginning and the end ---- */
 
-static struct version *load_first(struct reload *reload)
-{
-    struct loader *loader = loader_start(reload->config_path, reload->limits);
-    int status;
-
-    if (!loader) {
-        fprintf(stderr, "weir: cannot load %s: %s\n", reload->config_path, strerror(errno));
-        return NULL;
-    }
-    while (waitpid(loader_pid(loader), &status, 0) < 0 && errno == EINTR)
-        ;
-    return loader_finish(loader, status);
-}
-
 int reload_first(struct reload *reload)
 {
     struct buf problem = {0};
 
-    reload->current = load_first(reload);
-    if (!reload->current)
+    reload->current = loader_run(reload->config_path, reload->limits);
+    if (!reload->current) {
+        fprintf(stderr, "weir: cannot load %s: %s\n", reload->config_path, strerror(errno));
         return EXIT_FAILED;
+    }
     if (!reload->current->is_sound) {
         struct slice problems = buf_slice(&reload->current->problems);
         fprintf(stderr, "%.*s", (int)problems.len, problems.ptr);

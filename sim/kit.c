@@ -1,16 +1,14 @@
-/* kit.c -- finds specs and hands them to lua/weir/test.lua, a fresh Lua state for each file; and
- * hands a model to lua/weir/explain.lua. */
+/* kit.c -- the command lines of weir test and weir explain. */
 /* SPDX-License-Identifier: MIT */
 #include "kit.h"
 #include "gateway.h"
 #include "lua_sim.h"
 #include "mem.h"
-#include <dirent.h>
-#include <limits.h>
+#include "specs.h"
+#include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char test_help[] =
@@ -41,94 +39,9 @@ static const char explain_help[] =
     "Exit codes: 0 printed, 1 no such model or file, 2 wrong command line, 3 errors in the\n"
     "configuration.\n";
 
-enum { PATHS_MAX = 10 * 1000, DEPTH_MAX = 16 };
+enum { DEPTH_MAX = 16 }; /* folders above a spec, in which its weir.lua may be */
 
-struct paths {
-    char **items;
-    size_t count;
-};
-
-struct totals {
-    int passed, failed, pending;
-};
-
-/* ---- finding specs ---- */
-
-static void add_path(struct paths *paths, const char *path)
-{
-    if (paths->count == PATHS_MAX)
-        return;
-    paths->items = mem_resize(paths->items, (paths->count + 1) * sizeof(char *));
-    paths->items[paths->count++] = mem_dup(slice_of(path));
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t len = strlen(text), end_len = strlen(end);
-    return len >= end_len && strcmp(text + len - end_len, end) == 0;
-}
-
-static bool is_skipped(const char *name)
-{
-    return name[0] == '.' || strcmp(name, "node_modules") == 0 || strncmp(name, "build", 5) == 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void find_specs(struct paths *paths, const char *folder, int depth)
-{
-    DIR *dir = depth < DEPTH_MAX ? opendir(folder) : NULL;
-    struct dirent *entry;
-    struct stat info;
-    char path[PATH_MAX];
-
-    while (dir && (entry = readdir(dir))) {
-        bool is_here = strcmp(folder, ".") == 0;
-        int len = snprintf(path, sizeof path, "%s%s%s", is_here ? "" : folder, is_here ? "" : "/",
-                           entry->d_name);
-        if (is_skipped(entry->d_name) || len >= (int)sizeof path || lstat(path, &info))
-            continue;
-        if (S_ISDIR(info.st_mode))
-            find_specs(paths, path, depth + 1);
-        else if (ends_with(path, "_spec.lua"))
-            add_path(paths, path);
-    }
-    if (dir)
-        closedir(dir);
-}
-
-static bool find_named(struct paths *paths, const char *path)
-{
-    struct stat info;
-    char folder[PATH_MAX];
-
-    if (stat(path, &info)) {
-        fprintf(stderr, "weir test: %s is not there\n", path);
-        return false;
-    }
-    if (!S_ISDIR(info.st_mode)) {
-        add_path(paths, path);
-        return true;
-    }
-    snprintf(folder, sizeof folder, "%s", path);
-    for (size_t len = strlen(folder); len > 1 && folder[len - 1] == '/'; len--)
-        folder[len - 1] = '\0';
-    size_t before = paths->count;
-    find_specs(paths, folder, 0);
-    if (paths->count > before)
-        qsort(paths->items + before, paths->count - before, sizeof(char *), by_name);
-    return true;
-}
-
-static void paths_free(struct paths *paths)
-{
-    for (size_t i = 0; i < paths->count; i++)
-        mem_free(paths->items[i]);
-    mem_free(paths->items);
-}
+/* ---- weir test ---- */
 
 static bool has_config(const char *folder)
 {
@@ -159,43 +72,36 @@ static void find_root(const char *path, char *root, size_t size)
         root[0] = '\0';
 }
 
-/* ---- weir test ---- */
-
-static void run_spec(const char *path, const char *verbose, struct totals *totals)
+static void run_spec(const char *path, const char *verbose, struct specs_counts *counts)
 {
     char root[PATH_MAX];
     struct buf said = {0};
-    struct lua_sim *lua_sim = lua_sim_new();
-    int passed, failed, pending, read = 0;
 
     find_root(path, root, sizeof root);
-    const char *args[] = {path, root, verbose};
-    int result = lua_sim_call(lua_sim, "weir.test", "run", args, 3, &said);
-    buf_add_char(&said, '\0');
-    if (result < 0 || sscanf(said.ptr, "%d %d %d\n%n", &passed, &failed, &pending, &read) != 3) {
-        printf("%s: %s\n", path, said.ptr);
-        totals->failed++;
-    } else {
-        fputs(said.ptr + read, stdout);
-        totals->passed += passed;
-        totals->failed += failed;
-        totals->pending += pending;
-    }
+    specs_run(path, root, verbose, counts, &said);
+    printf("%.*s", (int)said.len, buf_slice(&said).ptr);
     fflush(stdout);
     buf_free(&said);
-    lua_sim_free(lua_sim);
+}
+
+static bool find_named(struct specs *specs, const char *path)
+{
+    if (specs_find(specs, path))
+        return true;
+    fprintf(stderr, "weir test: %s is not there\n", path);
+    return false;
 }
 
 int kit_test(int argc, char **argv)
 {
-    struct paths paths = {0};
-    struct totals totals = {0};
+    struct specs specs = {0};
+    struct specs_counts counts = {0};
     const char *verbose = "";
     bool named = false, ok = true;
     for (int i = 1; i < argc && ok; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(test_help, stdout);
-            paths_free(&paths);
+            specs_fini(&specs);
             return EXIT_OK;
         }
         if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--verbose") == 0) {
@@ -205,21 +111,21 @@ int kit_test(int argc, char **argv)
             ok = false;
         } else {
             named = true;
-            ok = find_named(&paths, argv[i]);
+            ok = find_named(&specs, argv[i]);
         }
     }
     if (ok && !named)
-        find_named(&paths, ".");
-    for (size_t i = 0; i < paths.count && ok; i++)
-        run_spec(paths.items[i], verbose, &totals);
-    if (ok && !paths.count)
+        find_named(&specs, ".");
+    for (size_t i = 0; i < specs.count && ok; i++)
+        run_spec(specs.paths[i], verbose, &counts);
+    if (ok && !specs.count)
         printf("no *_spec.lua is here\n");
-    if (ok && totals.pending)
-        printf("%d passed, %d failed, %d pending\n", totals.passed, totals.failed, totals.pending);
+    if (ok && counts.pending)
+        printf("%d passed, %d failed, %d pending\n", counts.passed, counts.failed, counts.pending);
     else if (ok)
-        printf("%d passed, %d failed\n", totals.passed, totals.failed);
-    paths_free(&paths);
-    return !ok ? EXIT_USAGE : totals.failed ? EXIT_FAILED : EXIT_OK;
+        printf("%d passed, %d failed\n", counts.passed, counts.failed);
+    specs_fini(&specs);
+    return !ok ? EXIT_USAGE : counts.failed ? EXIT_FAILED : EXIT_OK;
 }
 
 /* ---- weir explain ---- */

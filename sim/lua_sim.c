@@ -368,6 +368,11 @@ void lua_sim_free(struct lua_sim *lua_sim)
     mem_free(lua_sim);
 }
 
+void lua_sim_read(struct lua_sim *lua_sim, struct sources *sources)
+{
+    lua_sim->generation->sources = sources;
+}
+
 int lua_sim_call(struct lua_sim *lua_sim, const char *module, const char *name,
                  const char *const *args, size_t count, struct buf *out)
 {

@@ -5,10 +5,14 @@
 #include <stdbool.h>
 
 struct lua_sim;
+struct sources;
 
 /* A fresh state with the simulator in it.  Never NULL. */
 struct lua_sim *lua_sim_new(void);
 void lua_sim_free(struct lua_sim *lua_sim);
+
+/* Files are read through these from now on; borrowed for good. */
+void lua_sim_read(struct lua_sim *lua_sim, struct sources *sources);
 
 /* Calls a function of one of Weir's own modules: module.name(args…) -> text, number.  Gives the
  * number; the text, or the error with -1, is appended to out. */

@@ -287,6 +287,8 @@ function weir.json.array(list) end
 ---@field burst number|nil 0.05; seconds of work without a wait
 ---@field memory integer|nil 32 MiB
 ---@field jit boolean|nil false
+---@field check string|nil where the policies' specs are: they are run before a version serves
+---@field check_time number|nil 60; for all of them
 
 ---@class weir.LogConfig
 ---@field level "debug"|"info"|"warn"|"error"|nil "info"

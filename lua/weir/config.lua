@@ -84,6 +84,14 @@ local function read_keys(c, path, value)
   return keys
 end
 
+--- The policies' own specs: a file, or a folder of *_spec.lua, seen from weir.lua's folder.
+local function read_spec_path(c, path, value)
+  if type(value) ~= "string" then
+    return c:wrong(path, 'a string like "spec", the folder of the policies\' specs', value)
+  end
+  return c:read_string(path, {}, value)
+end
+
 local timeouts = {
   kind = "members",
   members = { connect = timeout(5), first = timeout(60), idle = timeout(30), total = timeout(600) },
@@ -124,7 +132,8 @@ local SPEC = {
             return c:read_boolean(path, { default = false }, value)
           end,
         },
-        check = { kind = "later" },
+        check = { kind = "custom", read = read_spec_path },
+        check_time = timeout(60),
         canary = { kind = "later" },
         fetch = { kind = "later", default = {} },
       },

@@ -19,6 +19,7 @@ local REQUEST = {
 }
 
 local project = runtime.project("")
+project.path = "weir.lua"
 local known, seen_lists = {}, 0 -- providers that targets name, and how many lists were looked at
 local configured                -- what the core is configured with
 local loaded                    -- the settings of the weir.lua, while that is it
@@ -28,8 +29,11 @@ local log = {}                  -- of the last play
 -- ---- configurations ----
 
 --- Where weir.lua is, and the modules of its policies. weir test calls it.
-function sim.open(folder)
+---@param folder string with its slash, or ""
+---@param path string|nil its weir.lua, when it has another name
+function sim.open(folder, path)
   project = runtime.project(folder)
+  project.path = path or folder .. "weir.lua"
   return project
 end
 
@@ -93,7 +97,7 @@ end
 ---@param path string|nil the one above the spec
 ---@return table settings
 function sim.config(path)
-  path = path or project.folder .. "weir.lua"
+  path = path or project.path
   if configured == "file " .. path then return loaded end
   local settings, problems = runtime.load(path, project)
   if not settings then explain_problems("sim.config", problems) end

@@ -5,7 +5,8 @@ local host = require("weir.host")
 local sim = require("weir.sim")
 local test = {}
 
-local MAX_LOG = 40 -- lines of it that a failure shows
+local MAX_LOG = 40      -- lines of it that a failure shows
+local MAX_PROBLEM = 600 -- bytes of a failure in one line
 
 ---@class weir.test.Block one describe: its hooks, and what stands in it, in order
 local function block(name, parent)
@@ -101,6 +102,11 @@ Report.__index = Report
 
 function Report:say(text) self.lines[#self.lines + 1] = text end
 
+function Report:note(name, err)
+  self.failed = self.failed + 1
+  self.failures[#self.failures + 1] = { name = name, err = tostring(err) }
+end
+
 function Report:run(item)
   local ok, err = true, { pending = "" }
   if not item.pending then
@@ -116,7 +122,7 @@ function Report:run(item)
     self.passed = self.passed + 1
     if self.verbose then self:say("ok       " .. name) end
   else
-    self.failed = self.failed + 1
+    self:note(name, err)
     self:say("FAILED   " .. name)
     self:say("    " .. (tostring(err) .. log_text(self.verbose)):gsub("\n", "\n    "))
   end
@@ -136,16 +142,39 @@ local function make_require(project)
   end
 end
 
-local function load_spec(path, folder, words)
+local function load_spec(path, words, project)
   local text, problem = host.read_file(path)
   if not text then error(problem, 0) end
-  local env = { require = make_require(sim.open(folder)), assert = assertions.assert }
+  local env = { require = make_require(project), assert = assertions.assert }
   for name, fn in pairs(words) do env[name] = fn end
   setmetatable(env, { __index = _G })
   env._G = env
   local chunk, message = host.compile(text, "@" .. path, env)
   if not chunk then error(message, 0) end
   chunk()
+end
+
+local function report_of(path, verbose, project)
+  local root = block(nil, nil)
+  local words = vocabulary(root)
+  local report = setmetatable({
+    words = words, verbose = verbose, lines = {}, failures = {},
+    passed = 0, failed = 0, pending = 0,
+  }, Report)
+  local ok, err = xpcall(load_spec, traced, path, words, project)
+  if ok then
+    report:walk(root.items)
+  else
+    report:note("", err)
+    report:say("FAILED   " .. path .. " cannot be read\n    " .. tostring(err):gsub("\n", "\n    "))
+  end
+  return report
+end
+
+local function with_counts(report, lines)
+  local counts = ("%d %d %d\n"):format(report.passed, report.failed, report.pending)
+  local said = table.concat(lines, "\n")
+  return counts .. said .. (said ~= "" and "\n" or ""), report.failed
 end
 
 --- Runs one spec file.
@@ -155,21 +184,28 @@ end
 ---@return string text the counts passed, failed and pending in the first line, then what to print
 ---@return integer failed
 function test.run(path, folder, verbose)
-  local root = block(nil, nil)
-  local words = vocabulary(root)
-  local report = setmetatable({
-    words = words, verbose = verbose ~= "", lines = {}, passed = 0, failed = 0, pending = 0,
-  }, Report)
-  local ok, err = xpcall(load_spec, traced, path, folder, words)
-  if ok then
-    report:walk(root.items)
-  else
-    report.failed = 1
-    report:say("FAILED   " .. path .. " cannot be read\n    " .. tostring(err):gsub("\n", "\n    "))
+  local report = report_of(path, verbose ~= "", sim.open(folder))
+  return with_counts(report, report.lines)
+end
+
+--- A failure as one line that begins with file and line.
+local function problem_of(path, failure)
+  local text = failure.err:gsub("%s+", " ")
+  local place, rest = text:match("^(.-:%d+): (.*)$")
+  if not place or place:find(" ", 1, true) then
+    place, rest = text:match(" (%S+%.lua:%d+):") or path, text
   end
-  local counts = ("%d %d %d\n"):format(report.passed, report.failed, report.pending)
-  local said = table.concat(report.lines, "\n")
-  return counts .. said .. (said ~= "" and "\n" or ""), report.failed
+  if failure.name == "" then return ("%s: the spec cannot be read: %s"):format(place, rest) end
+  return ("%s: the spec %q failed: %s"):format(place, failure.name, rest:sub(1, MAX_PROBLEM))
+end
+
+--- Runs one spec file as a proof of the configuration at config_path.
+---@return string text the counts, then a line for each test that failed
+---@return integer failed
+function test.prove(path, folder, config_path)
+  local report, lines = report_of(path, false, sim.open(folder, config_path)), {}
+  for i, failure in ipairs(report.failures) do lines[i] = problem_of(path, failure) end
+  return with_counts(report, lines)
 end
 
 return test

@@ -60,8 +60,8 @@ describe("config", function()
     assert.equal(60, settings.cooldown)
     assert.same({ body = 16777216, headers = 32768, connections = 10000, in_flight = 4096 },
       settings.limits)
-    assert.same({ on_error = "closed", burst = 0.05, memory = 33554432, jit = false, fetch = {} },
-      settings.policy)
+    assert.same({ on_error = "closed", burst = 0.05, memory = 33554432, jit = false, fetch = {},
+      check_time = 60 }, settings.policy)
     assert.equal("synthesize", settings.ratelimit_headers)
     assert.same({ level = "info", format = "logfmt" }, settings.log)
     assert.equal("./data", settings.data)
@@ -203,12 +203,26 @@ describe("config, keys", function()
   end)
 end)
 
+describe("config, the policies' own specs", function()
+  it("takes where they are, and how long they may run", function()
+    local settings = settings_of(raw { policy = { check = "spec", check_time = 5 } })
+    assert.equal("spec", settings.policy.check)
+    assert.equal(5, settings.policy.check_time)
+    assert.equal(60, settings_of(raw {}).policy.check_time)
+  end)
+
+  it("refuses what is no path, and no time", function()
+    assert_problem(raw { policy = { check = policy } }, "policy.check", "must be a string like")
+    assert_problem(raw { policy = { check = "" } }, "policy.check", "must not be empty")
+    assert_problem(raw { policy = { check_time = 0 } }, "policy.check_time", "more than 0")
+  end)
+end)
+
 describe("config, members of a later day", function()
   it("refuses them rather than passing over them", function()
     local later = {
       tls = raw { tls = { cert = "a", key = "b" } },
       keys = raw { keys = "ledger" },
-      ["policy.check"] = raw { policy = { check = policy } },
       ["policy.canary"] = raw { policy = { canary = 0.1 } },
       ["policy.fetch"] = raw { policy = { fetch = { "example.test" } } },
       ["providers.groq.limits"] = groq { limits = { rpm = 30 } },
