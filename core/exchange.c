@@ -315,6 +315,32 @@ static void on_send(void *arg, const struct policy_send *send)
     x->attempt = start_attempt(x, send);
 }
 
+/* Nothing of the client's goes with it: an idempotency key would make it the request itself. */
+static void on_shadow(void *arg, const struct policy_send *send)
+{
+    struct exchange *x = arg;
+    const struct timeouts *general = &generation_config(x->generation)->timeout;
+    struct shadow_new made = {
+        .base = x->world->base,
+        .upstream = x->world->upstream,
+        .generation = x->generation,
+        .limits = x->world->limits,
+        .worker = x->world->worker,
+        .id = x->request.id,
+        .call = {.provider = send->provider,
+                 .endpoint = x->request.endpoint,
+                 .model = send->model,
+                 .body = send->body,
+                 .edits = send->edits,
+                 .stream = x->request.stream,
+                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream)},
+        .target = send->target,
+        .timeout = send->timeout,
+        .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
+    };
+    shadow_start(&x->world->shadows, &made);
+}
+
 /* ---- the policy races ---- */
 
 static void wait_for(struct exchange *x, double seconds);
@@ -831,6 +857,7 @@ static void on_gone(void *arg)
     struct exchange *x = arg;
 
     x->client = NULL; /* freed: res:on_end finds no headers */
+    shadow_cancel(&x->world->shadows, x->id);
     finish(x, 499, "cancelled");
 }
 
@@ -982,6 +1009,7 @@ void exchange_cut_all(struct exchange_world *world)
 {
     struct exchange *x, *next;
 
+    shadow_cancel_all(&world->shadows);
     for (x = TAILQ_FIRST(&world->live); x; x = next) {
         next = TAILQ_NEXT(x, link);
         if (x->state == STREAMING)
@@ -998,6 +1026,7 @@ void exchange_cut_all(struct exchange_world *world)
 static const struct policy_host host = {
     .on_send = on_send,
     .on_race = on_race,
+    .on_shadow = on_shadow,
     .on_sleep = on_sleep,
     .on_finish = on_finish,
     .trail = trail_of,

@@ -6,7 +6,7 @@
 #pragma once
 #include "buf.h"
 #include "config.h"
-#include <sys/queue.h>
+#include "shadow.h"
 
 struct client;
 struct event_base;
@@ -25,6 +25,7 @@ struct exchange_world { /* what all exchanges of a worker share */
     int worker; /* this worker's number */
     struct exchange_list live;
     size_t count;
+    struct shadows shadows;
     struct buf out; /* a batch of events on its way to a client; empty between batches */
 };
 
@@ -32,5 +33,5 @@ struct exchange_world { /* what all exchanges of a worker share */
 void exchange_start(struct exchange_world *world, struct client *client, enum endpoint endpoint,
                     const char *key_name);
 
-/* The gateway is stopping: ends every exchange now, streams with an error event. */
+/* The gateway is stopping: ends every exchange and shadow now, streams with an error event. */
 void exchange_cut_all(struct exchange_world *world);

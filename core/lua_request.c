@@ -29,6 +29,13 @@ static struct policy *check_running(lua_State *L, const char *what)
 
     if (policy->state != POLICY_RUNNING || policy->co != L)
         luaL_error(L, "%s may only be called by the policy of this request, while it runs", what);
+    return policy;
+}
+
+static struct policy *check_waiting(lua_State *L, const char *what)
+{
+    struct policy *policy = check_running(L, what);
+
     if (!lua_isyieldable(L)) /* asked first: the work would go on when the yield failed */
         luaL_error(L, "%s cannot wait inside a function that C calls (a sort's, a gsub's, an edit)",
                    what);
@@ -261,39 +268,75 @@ static void edit_copy(lua_State *L, struct policy *policy, struct copy *copy)
     }
 }
 
-/* req:send(target, options) -> res, or nil and err */
-static int request_send(lua_State *L)
+struct sending { /* a send that is prepared, and what it borrows */
+    struct policy_send send;
+    struct copy copy;
+    struct buf name;
+};
+
+static void sending_free(struct sending *sending)
 {
-    struct policy *policy = check_running(L, "req:send");
+    buf_free(&sending->name);
+    copy_free(&sending->copy);
+}
+
+/* Reads (req, target, options); raises for what is wrong, and nothing was sent then. */
+static void prepare(lua_State *L, struct policy *policy, struct sending *sending)
+{
     struct target target = check_target(L, 2, policy);
-    struct policy_send send = {
+    struct policy_send *send = &sending->send;
+
+    *send = (struct policy_send){
         .provider = target.provider,
         .timeout = target.provider->timeout,
         .body = policy->request->body,
         .edits = &policy->edits,
     };
-    struct copy copy = {0};
-    struct buf name = {0};
-
     if (++policy->sends > SENDS_MAX)
-        return luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
-    read_options(L, 3, &send.timeout);
+        luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
+    read_options(L, 3, &send->timeout);
     if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
-        return lua_error(L);
+        lua_error(L);
     if (!lua_isnil(L, -1)) {
-        edit_copy(L, policy, &copy);
-        send.body = &copy.body;
-        send.edits = &copy.edits;
+        edit_copy(L, policy, &sending->copy);
+        send->body = &sending->copy.body;
+        send->edits = &sending->copy.edits;
     }
-    resolve(policy, &target, &name);
-    send.target = buf_slice(&name);
-    send.model = slice_is(target.model, "*") ? policy->request->model : target.model;
+    resolve(policy, &target, &sending->name);
+    send->target = buf_slice(&sending->name);
+    send->model = slice_is(target.model, "*") ? policy->request->model : target.model;
+}
+
+/* req:send(target, options) -> res, or nil and err */
+static int request_send(lua_State *L)
+{
+    struct policy *policy = check_waiting(L, "req:send");
+    struct sending sending = {0};
+
+    prepare(L, policy, &sending);
     drop_earlier(policy);
     policy->state = POLICY_SENDING;
-    policy->host->on_send(policy->host_arg, &send);
-    buf_free(&name);
-    copy_free(&copy);
+    policy->host->on_send(policy->host_arg, &sending.send);
+    sending_free(&sending);
     return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
+}
+
+/* req:shadow(target, options) -> whether a copy left, which nobody waits for */
+static int request_shadow(lua_State *L)
+{
+    struct policy *policy = check_running(L, "req:shadow");
+    struct target target = check_target(L, 2, policy);
+    struct sending sending = {0};
+    const char *reason;
+    bool cools = cooling_until(policy, &target, loop_now_us(), &reason) != 0;
+
+    if (!cools) {
+        prepare(L, policy, &sending);
+        policy->host->on_shadow(policy->host_arg, &sending.send);
+        sending_free(&sending);
+    }
+    lua_pushboolean(L, !cools);
+    return 1;
 }
 
 /* ---- racing ---- */
@@ -316,7 +359,7 @@ static double read_race(lua_State *L, int index)
 /* req:race(targets, options) -> res, or nil and err */
 static int request_race(lua_State *L)
 {
-    struct policy *policy = check_running(L, "req:race");
+    struct policy *policy = check_waiting(L, "req:race");
     struct policy_send sends[RACE_MAX];
     struct buf names = {0};
     size_t ends[RACE_MAX];
@@ -538,8 +581,8 @@ static int request_gc(lua_State *L)
 void lua_request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"available", request_available}, {"race", request_race}, {"reply", request_reply},
-        {"send", request_send},           {NULL, NULL},
+        {"available", request_available}, {"race", request_race},     {"reply", request_reply},
+        {"send", request_send},           {"shadow", request_shadow}, {NULL, NULL},
     };
 
     luaL_newmetatable(L, REQUEST); /* [mt] */

@@ -557,14 +557,19 @@ static void finish_with_failure(struct policy *policy, lua_State *L)
     buf_free(&code);
 }
 
-/* Pushes { code =, message = } and more where all targets cool. */
-static void push_err(struct policy *policy, lua_State *L, const char *code, const char *message)
+static void push_code(lua_State *L, const char *code, const char *message)
 {
     lua_createtable(L, 0, 4);
     lua_pushstring(L, code);
     lua_setfield(L, -2, "code");
     lua_pushstring(L, message);
     lua_setfield(L, -2, "message");
+}
+
+/* Pushes { code =, message = } and more where all targets cool. */
+static void push_err(struct policy *policy, lua_State *L, const char *code, const char *message)
+{
+    push_code(L, code, message);
     if (policy->soonest >= 0) {
         lua_pushnumber(L, policy->soonest);
         lua_setfield(L, -2, "retry_after");
@@ -769,7 +774,15 @@ static void visit_header(void *arg, struct slice name, struct slice value)
     lua_rawset(L, -3);
 }
 
-static void push_fault(lua_State *L, struct policy *policy, const struct policy_fault *fault)
+struct judging { /* for whom a fault is judged */
+    struct generation *generation;
+    const char *id;
+    const struct policy_host *host;
+    void *host_arg;
+};
+
+static void push_fault(lua_State *L, const struct judging *judging,
+                       const struct policy_fault *fault)
 {
     lua_createtable(L, 0, 10);
     lua_pushlstring(L, fault->target.ptr, fault->target.len);
@@ -788,7 +801,7 @@ static void push_fault(lua_State *L, struct policy *policy, const struct policy_
     }
     lua_newtable(L);
     if (fault->attempt)
-        policy->host->headers(policy->host_arg, fault->attempt, visit_header, L);
+        judging->host->headers(judging->host_arg, fault->attempt, visit_header, L);
     lua_setfield(L, -2, "headers");
     if (fault->body.len) {
         lua_pushlstring(L, fault->body.ptr, fault->body.len);
@@ -824,20 +837,21 @@ static void text_in(lua_State *L, const char *name, char *out, size_t size)
     lua_pop(L, 1);
 }
 
-struct policy_outcome policy_judge(struct policy *policy, const struct policy_fault *fault)
+/* Leaves the failure, a table, on the stack. */
+static struct policy_outcome judge(const struct judging *judging, const struct policy_fault *fault)
 {
-    lua_State *L = policy->generation->L;
+    lua_State *L = judging->generation->L;
     struct policy_outcome outcome = {.code = "bad_response", .retry_after = -1};
     char scope[16];
 
     lua_push_runtime(L, "outcome");
-    push_fault(L, policy, fault);
+    push_fault(L, judging, fault);
     if (lua_call_traced(L, 1, 1) || !lua_istable(L, -1)) {
         struct log_line line = log_begin(LOG_ERROR, "outcome_failed");
-        log_str(&line, "id", policy->request->id);
+        log_str(&line, "id", judging->id);
         log_str(&line, "error", lua_tostring(L, -1));
         log_end(&line);
-        push_err(policy, L, "bad_response", "the failure could not be judged");
+        push_code(L, "bad_response", "the failure could not be judged");
     }
     text_in(L, "code", outcome.code, sizeof outcome.code);
     text_in(L, "message", outcome.message, sizeof outcome.message);
@@ -849,9 +863,30 @@ struct policy_outcome policy_judge(struct policy *policy, const struct policy_fa
     lua_getfield(L, -1, "alarm");
     outcome.alarm = lua_toboolean(L, -1);
     lua_pop(L, 1);
+    return outcome;
+}
+
+struct policy_outcome policy_judge(struct policy *policy, const struct policy_fault *fault)
+{
+    lua_State *L = policy->generation->L;
+    struct judging judging = {policy->generation, policy->request->id, policy->host,
+                              policy->host_arg};
+    struct policy_outcome outcome = judge(&judging, fault);
+
     luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);
     policy->failure_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_settop(L, 0);
+    return outcome;
+}
+
+struct policy_outcome generation_judge(struct generation *generation, const char *id,
+                                       const struct policy_host *host,
+                                       const struct policy_fault *fault)
+{
+    struct judging judging = {generation, id, host, NULL};
+    struct policy_outcome outcome = judge(&judging, fault);
+
+    lua_settop(generation->L, 0);
     return outcome;
 }
 

@@ -102,6 +102,8 @@ struct policy_host {
     /* Sends the first; the next after so many seconds without a commit, or at once when one
      * fails; the first to commit wins and the others are cancelled. */
     void (*on_race)(void *arg, const struct policy_send *sends, size_t count, double after);
+    /* Sends a copy that nobody waits for. */
+    void (*on_shadow)(void *arg, const struct policy_send *send);
     void (*on_sleep)(void *arg, double seconds);
     void (*on_finish)(void *arg, const struct policy_result *result);
     size_t (*trail)(void *arg, const struct policy_trail_entry **entries); /* borrowed */
@@ -152,7 +154,10 @@ struct policy_outcome { /* the judgement, for the trail and the log */
 
 /* Judges a fault; the failure waits for policy_resume_failure. */
 struct policy_outcome policy_judge(struct policy *policy, const struct policy_fault *fault);
-/* The same without a policy that waits: for an error after the commit point. */
+/* The same where no policy waits for it.  Of the host only headers is called, without an arg. */
+struct policy_outcome generation_judge(struct generation *generation, const char *id,
+                                       const struct policy_host *host,
+                                       const struct policy_fault *fault);
 
 void policy_resume_failure(struct policy *policy);
 void policy_resume_answer(struct policy *policy, const struct policy_answer *answer);

@@ -440,6 +440,7 @@ int worker_run(const struct worker_settings *settings)
     worker.world.worker = settings->number;
     limits_forget(settings->limits, settings->number);
     TAILQ_INIT(&worker.world.live);
+    shadow_init(&worker.world.shadows);
     worker.world.base = loop_new();
     worker.world.upstream = upstream_new(worker.world.base);
     if (!load_first(&worker, settings)) /* the loader could: the world changed, or memory ran out */

@@ -32,6 +32,7 @@ struct sim *sim_new(struct generation *generation, sim_on_ask *on_ask, void *arg
 
     sim_loop_init();
     TAILQ_INIT(&sim->world.live);
+    shadow_init(&sim->world.shadows);
     sim->world.generation = generation;
     sim->world.upstream = sim_upstream_new(on_ask, arg);
     log_open(STDERR_FILENO, LOG_DEBUG, LOG_JSON);
@@ -98,7 +99,7 @@ static bool all_are_over(const struct sim *sim, const struct sim_request *reques
     for (size_t i = 0; i < count; i++)
         if (!requests[i].made || !sim_client_is_done(requests[i].made))
             return false;
-    return sim->world.count == 0;
+    return sim->world.count == 0 && sim->world.shadows.count == 0;
 }
 
 /* Who waits for what never comes: a provider that is silent, without a clock. */

@@ -1,14 +1,14 @@
 /* sim_names.h -- other names for what the simulator has in place of the gateway's.
  *
- * exchange.c, attempt.c, adapter.c and answer.c are compiled twice: into the gateway, and with
- * this file in front into the simulator.  There they call the clients of sim_client.c, the
+ * exchange.c, shadow.c, attempt.c, adapter.c and answer.c are compiled twice: into the gateway, and
+ * with this file in front into the simulator.  There they call the clients of sim_client.c, the
  * providers of sim_upstream.c and the timers of sim_loop.c, and are what they always are.  So a
- * simulated request cannot differ from a served one in anything that those four decide.
+ * simulated request cannot differ from a served one in anything that those five decide.
  * tools/house.lua sees to it that no call of theirs goes past this list. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What the four define. */
+/* What the five define. */
 #define adapter_adds_usage  sim_adapter_adds_usage
 #define adapter_open        sim_adapter_open
 #define adapter_prepare     sim_adapter_prepare
@@ -37,6 +37,10 @@
 #define attempt_was_sent    sim_attempt_was_sent
 #define exchange_cut_all    sim_exchange_cut_all
 #define exchange_start      sim_exchange_start
+#define shadow_cancel       sim_shadow_cancel
+#define shadow_cancel_all   sim_shadow_cancel_all
+#define shadow_init         sim_shadow_init
+#define shadow_start        sim_shadow_start
 
 /* client.h, in sim_client.c */
 #define client_each_header   sim_client_each_header

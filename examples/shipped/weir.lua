@@ -6,6 +6,7 @@ local cheapest = require("policies.cheapest")
 local fastest = require("policies.fastest")
 local retry = require("policies.retry")
 local route = require("policies.route")
+local shadow = require("policies.shadow")
 local sticky = require("policies.sticky")
 local strip = require("policies.strip")
 local waterfall = require("policies.waterfall")
@@ -27,6 +28,7 @@ return {
     }),
     sticky   = sticky(large),
     retry    = retry("laptop/llama3.2", { times = 3, pause = 1 }),
+    shadow   = shadow(waterfall(large), { to = "laptop/llama3.2", share = 0.1 }),
     cap      = cap(waterfall(large), { tokens = 1000 }),
     strip    = strip { "groq/llama-3.3-70b-versatile", "laptop/llama3.2" },
 

@@ -66,6 +66,13 @@ function Request:send(target, opts) end
 ---@return weir.Failure|nil
 function Request:race(targets, opts) end
 
+---Sends a copy that nobody waits for: what it is answered is one line in the log. It neither delays
+---nor changes the request, and ends with the total clock.
+---@param target weir.Target
+---@param opts weir.SendOptions|nil
+---@return boolean is_sent false: the target is cooling
+function Request:shadow(target, opts) end
+
 ---An answer of the gateway's own, to be returned. Text below 300 is what a model would have
 ---said; text from 300 on becomes an OpenAI-shaped error; a table goes out as JSON.
 ---@param status integer
