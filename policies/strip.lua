@@ -1,29 +1,7 @@
 --- strip.lua -- leaves out a member of the body that a target refused once.
 local weir = require("weir")
 
-local NEEDED = { model = true, messages = true, prompt = true, input = true, stream = true }
 local DAY = 86400 -- seconds for which it is remembered: providers learn too
-
---- How refusals name a member, where err.param does not. In lower case.
-local SENTENCES = {
-  "property '([%w_]+)' is unsupported",
-  "unsupported parameter:? ['\"`]?([%w_]+)",
-  "unknown parameter:? ['\"`]?([%w_]+)",
-  "unrecognized request argument supplied: ([%w_]+)",
-  "body%.([%w_]+): extra inputs are not permitted",
-  "['\"`]([%w_]+)['\"`] is not supported",
-  "does not support ['\"`]([%w_]+)",
-}
-
---- The member that the failure is about, if it can be left out.
-local function refused(err, body)
-  if err.code ~= "client_error" then return nil end
-  local message, name = err.message:lower(), nil
-  for _, sentence in ipairs(SENTENCES) do name = name or message:match(sentence) end
-  local says_so = name or message:find("support", 1, true) or message:find("unknown", 1, true)
-  name = name or says_so and err.param
-  if name and not NEEDED[name] and body[name] ~= nil then return name end
-end
 
 local function send(req, target, learned)
   return req:send(target, { edit = function(body)
@@ -38,15 +16,22 @@ return function(targets)
   targets = weir.targets(targets)
   local learned = weir.shared("policies.strip")
 
+  --- Remembers what the target refused; whether that may help.
+  local function learn(req, target, err)
+    local name = err and err.unsupported
+    if not name or req.body[name] == nil then return false end
+    learned:set(target, (learned:get(target) or "") .. " " .. name, DAY)
+    weir.log.info("strip", { target = target, member = name })
+    return true
+  end
+
   return function(req)
     local failure
     for _, target in ipairs(req:available(targets)) do
       local res, err = send(req, target, learned)
-      local name = err and refused(err, req.body)
-      if name then
-        learned:set(target, (learned:get(target) or "") .. " " .. name, DAY)
-        weir.log.info("strip", { target = target, member = name })
+      if learn(req, target, err) then
         res, err = send(req, target, learned)
+        learn(req, target, err) -- for the next request: this one was asked twice
       end
       if res or err.final then return res, err end
       failure = err

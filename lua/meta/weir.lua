@@ -151,7 +151,9 @@ function Event:copy(text) end
 ---@field provider_code string|nil
 ---@field retry_after number|nil seconds that the provider asks us to wait
 ---@field scope "key"|"model"|"provider"|"request" what is at fault
+---@field dimension weir.Dimension|nil of a rate limit: which one, where anybody said
 ---@field final boolean the request itself is wrong: no other target helps
+---@field unsupported string|nil the member of the body that this provider does not take
 ---@field target weir.Target
 ---@field cooldown number|nil seconds for which send lets this target rest
 ---@field alarm true|nil somebody has to look at the configuration
@@ -303,7 +305,7 @@ function weir.json.array(list) end
 ---@field file string|nil standard error
 
 ---@class weir.ProviderConfig
----@field type "openai"|"openrouter"|"groq"|"cerebras"|string
+---@field type "openai"|"openrouter"|"groq"|"cerebras"|"anthropic"|"azure"|"deepseek"|"fireworks"|"gemini"|"mistral"|"nvidia"|"together"|string
 ---@field key weir.Secret|nil
 ---@field base_url string|nil the type's own
 ---@field headers table<string, string|weir.Secret>|nil
@@ -312,7 +314,8 @@ function weir.json.array(list) end
 
 ---What a file in lua/weir/providers/ returns; lua/weir/providers/openai.lua explains each.
 ---@class weir.Provider
----@field base_url string
+---@field base_url string|false false: every configuration has to say it
+---@field base_url_example string|nil for the message where it did not
 ---@field needs_key "always"|"at base_url"
 ---@field auth { header: string, prefix: string }
 ---@field headers table<string, string>

@@ -44,8 +44,13 @@ function config_provider.check_secret(c, path, value)
   return false
 end
 
-local function read_base_url(c, path, text, default)
-  if not text then return default end
+local function read_base_url(c, path, text, module)
+  if not text then
+    if module.base_url then return module.base_url end
+    local example = module.base_url_example
+    return c:problem(path, "is missing: this type has none of its own",
+      example and ("base_url = %q"):format(example))
+  end
   local base_url, problem = url.read(text)
   if not base_url then c:problem(path, problem) end
   return base_url
@@ -138,7 +143,7 @@ local function read_one(c, path, name, value, settings, tools)
     name = name,
     type = value.type,
     key = check_key(c, path, value, module),
-    base_url = read_base_url(c, check.join(path, "base_url"), own.base_url, module.base_url),
+    base_url = read_base_url(c, check.join(path, "base_url"), own.base_url, module),
     headers = read_headers(c, check.join(path, "headers"), value.headers, module),
     auth = module.auth,
     timeout = join_timeout(own.timeout, module, settings),

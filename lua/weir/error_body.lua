@@ -74,7 +74,7 @@ end
 --- the others as far as the body says them. type, param and code are strings.
 ---@param body string|nil
 ---@return { shape: string, message?: string, type?: string, param?: string, code?: string,
----          status?: integer, metadata?: table }
+---          status?: integer, metadata?: table, details?: table }
 function error_body.read(body)
   if not body or body == "" then return { shape = "empty" } end
   local document = host.json_decode(body)
@@ -92,6 +92,7 @@ function error_body.read(body)
     code = text_of(found.code),
     status = status_of(found, outer),
     metadata = type(found.metadata) == "table" and found.metadata or nil,
+    details = type(found.details) == "table" and found.details or nil,
   }
 end
 

@@ -13,7 +13,10 @@ local suggest = require("weir.suggest")
 local targets = require("weir.targets")
 local runtime = {}
 
-local TYPES = { "cerebras", "groq", "openai", "openrouter" }
+local TYPES = {
+  "anthropic", "azure", "cerebras", "deepseek", "fireworks", "gemini", "groq", "mistral", "nvidia",
+  "openai", "openrouter", "together",
+}
 
 runtime.outcome = outcome.read
 runtime.failure = failure.reply

@@ -1,7 +1,7 @@
 local fake = require("spec.support.fake")
 local config = require("weir.config")
 
-local TYPES = { "cerebras", "groq", "openai", "openrouter" }
+local TYPES = { "azure", "cerebras", "groq", "openai", "openrouter" }
 local KNOWN = {}
 for _, name in ipairs(TYPES) do KNOWN[name] = true end
 
@@ -371,6 +371,16 @@ describe("config, providers", function()
       'weir.env "NAME" or weir.file "PATH"')
     assert.is_nil(problem.message:find("gsk_", 1, true))
     assert_problem(groq { key = 5 }, "providers.groq.key", "must be a secret")
+  end)
+
+  it("wants a base URL where the type has none", function()
+    local entry = { type = "azure", key = fake.secret() }
+    local problem = assert_problem(raw { providers = { east = entry } }, "providers.east.base_url",
+      "is missing: this type has none of its own")
+    assert.equal('base_url = "https://RESOURCE.openai.azure.com/openai/v1"', problem.suggestion)
+    entry.base_url = "https://east.openai.azure.com/openai/v1"
+    local settings = settings_of(raw { providers = { east = entry } })
+    assert.same({ header = "api-key", prefix = "" }, settings.providers[1].auth)
   end)
 
   it("refuses names that no target could hold", function()

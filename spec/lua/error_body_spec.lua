@@ -45,7 +45,8 @@ local SHAPES = {
   {
     "Gemini's list",
     [[ [{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED","details":[]}}] ]],
-    { shape = "error", message = "Quota", type = "RESOURCE_EXHAUSTED", code = "429", status = 429 },
+    { shape = "error", message = "Quota", type = "RESOURCE_EXHAUSTED", code = "429", status = 429,
+      details = {} },
   },
   {
     "RFC 7807's",

@@ -278,7 +278,8 @@ end)
 
 describe("outcome, whatever it is given", function()
   local names = { "error", "message", "type", "param", "code", "status", "detail", "title",
-    "response", "metadata", "headers", "raw", "loc", "msg", "reasons", 1, 2 }
+    "response", "metadata", "headers", "raw", "loc", "msg", "reasons",
+    "details", "violations", "quotaId", "retryDelay", 1, 2 }
   local leaves = { "x", "", 429, 1.5, -1, true, false, json.null, "429", "rate_limit_exceeded" }
 
   --- A body of the shapes that errors have, with anything in any place.
@@ -292,7 +293,7 @@ describe("outcome, whatever it is given", function()
     return value
   end
 
-  for _, name in ipairs { "openai", "openrouter", "groq", "cerebras" } do
+  for _, name in ipairs { "openai", "openrouter", "groq", "cerebras", "gemini", "fireworks" } do
     it("gives an err with a message and never raises, at " .. name, function()
       math.randomseed(7)
       local provider = require("weir.providers." .. name)

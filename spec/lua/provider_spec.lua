@@ -30,15 +30,23 @@ describe("provider", function()
     assert.is_false(provider.extend("openai", { include_usage = false }).include_usage)
   end)
 
-  for _, name in ipairs { "openai", "openrouter", "groq", "cerebras" } do
+  --- Where the key travels; of the others, in authorization.
+  local AUTH = { anthropic = "x-api-key", azure = "api-key" }
+
+  for _, name in ipairs {
+    "anthropic", "azure", "cerebras", "deepseek", "fireworks", "gemini", "groq", "mistral",
+    "nvidia", "openai", "openrouter", "together",
+  } do
     it("has all that the core reads, for " .. name, function()
       local module = require("weir.providers." .. name)
-      assert.truthy(require("weir.url").read(module.base_url))
-      assert.equal("authorization", module.auth.header)
+      assert.truthy(require("weir.url").read(module.base_url or module.base_url_example))
+      assert.equal(AUTH[name] or "authorization", module.auth.header)
+      assert.equal(AUTH[name] and "" or "Bearer ", module.auth.prefix)
       assert.equal("table", type(module.drop))
       assert.truthy(module.done == "required" or module.done == "optional")
       assert.is_true(module.include_usage)
       assert.truthy(module.needs_key == "always" or module.needs_key == "at base_url")
+      assert.is_nil(require("weir.quota").problem(module.quota_formats))
     end)
   end
 end)

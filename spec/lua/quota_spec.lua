@@ -78,6 +78,127 @@ describe("quota, by provider", function()
   end)
 end)
 
+describe("quota, by further providers", function()
+  it("reads Anthropic's, whose resets are moments", function()
+    assert.same({ rpm = { 50, 49, 10, "model" }, itpm = { 50000, 49000, 5, "model" } },
+      read("anthropic", {
+        ["anthropic-ratelimit-requests-limit"] = "50",
+        ["anthropic-ratelimit-requests-remaining"] = "49",
+        ["anthropic-ratelimit-requests-reset"] = "2023-11-14T22:13:30Z",
+        ["anthropic-ratelimit-input-tokens-limit"] = "50000",
+        ["anthropic-ratelimit-input-tokens-remaining"] = "49000",
+        ["anthropic-ratelimit-input-tokens-reset"] = "2023-11-14T22:13:25Z",
+      }))
+  end)
+
+  it("reads each of Mistral's namings", function()
+    assert.same({ rpm = { 60, 59, nil, "model" }, tpm = { 500000, 468000, nil, "model" } },
+      read("mistral", {
+        ["x-ratelimit-limit-req-minute"] = "60", ["x-ratelimit-remaining-req-minute"] = "59",
+        ["x-ratelimit-limit-tokens-minute"] = "500000",
+        ["x-ratelimit-remaining-tokens-minute"] = "468000",
+      }))
+    assert.same({ tpm = { 500000, 467982, 48, "model" } }, read("mistral", {
+      ["ratelimitbysize-limit"] = "500000", ["ratelimitbysize-remaining"] = "467982",
+      ["ratelimitbysize-reset"] = "48", ["ratelimitbysize-query-cost"] = "32018",
+    }))
+    assert.same({ tpm = { 500000, 1, nil, "model" }, tpmonth = { 1000000000, 7, nil, "key" } },
+      read("mistral", {
+        ["x-ratelimitbysize-limit-minute"] = "500000",
+        ["x-ratelimitbysize-remaining-minute"] = "1",
+        ["x-ratelimitbysize-limit-month"] = "1000000000",
+        ["x-ratelimitbysize-remaining-month"] = "7",
+      }))
+  end)
+
+  it("reads Fireworks' tokens of prompt and answer", function()
+    assert.same({ itpm = { 60000, nil, nil, "model" }, otpm = { 6000, nil, nil, "model" } },
+      read("fireworks", { ["x-ratelimit-limit-tokens-prompt"] = "60000",
+        ["x-ratelimit-limit-tokens-generated"] = "6000" }))
+  end)
+
+  it("reads Together's", function()
+    assert.same({ rpm = { 60, 59, 1, "model" } }, read("together", { ["x-ratelimit-limit"] = "60",
+      ["x-ratelimit-remaining"] = "59", ["x-ratelimit-reset"] = "1" }))
+  end)
+
+  it("takes Azure's zeros and negatives for unknown", function()
+    assert.same({}, read("azure", { ["x-ratelimit-limit-requests"] = "10",
+      ["x-ratelimit-remaining-requests"] = "0", ["x-ratelimit-remaining-tokens"] = "-1" }))
+    assert.same({ tpm = { nil, 900, nil, "model" } }, read("azure", {
+      ["x-ratelimit-limit-tokens"] = "-1", ["x-ratelimit-remaining-tokens"] = "900" }))
+  end)
+
+  it("reads nothing at those that say nothing", function()
+    for _, name in ipairs { "gemini", "deepseek", "nvidia" } do
+      assert.same({}, (quota.reader(require("weir.providers." .. name).quota_formats)))
+    end
+  end)
+end)
+
+describe("quota, whatever it is given", function()
+  local names = { "anthropic", "azure", "cerebras", "fireworks", "groq", "mistral", "openai",
+    "openrouter", "together" }
+  local values = { "60", "0", "-1", "14370", "2m59.56s", "6m0s", "12ms", "10h17m5.7s", "1.5",
+    "33011.382867097855", "2025-10-25T12:00:00Z", "Tue, 14 Nov 2023 22:13:30 GMT", "1700000030",
+    "1700000030000", "", "nan", "inf", "-inf", "0x7f", "1e309", ("9"):rep(60), "\194\181s" }
+
+  --- A real value with some of its bytes changed, doubled or taken out; or bytes at random.
+  local function mutated()
+    local text = values[math.random(#values)]
+    if math.random() < 0.2 then text = "" end
+    for _ = 1, math.random(0, 6) do
+      local at = math.random(0, #text)
+      local byte = math.random() < 0.5 and string.char(math.random(0, 255))
+        or ("0123456789.-+:eTZhms "):sub(math.random(21)):sub(1, 1)
+      text = text:sub(1, at) .. byte .. text:sub(at + math.random(0, 2))
+    end
+    return text
+  end
+
+  local function check_number(value, max)
+    assert.is_true(value == nil or value >= 0 and value <= max) -- NaN is neither
+  end
+
+  for _, name in ipairs(names) do
+    it("neither raises nor gives what is negative, no number or unbounded, at " .. name, function()
+      math.randomseed(11)
+      local headers_read, quotas = quota.reader(require("weir.providers." .. name).quota_formats)
+      for round = 1, 3000 do
+        local headers = {}
+        for _, header in ipairs(headers_read) do
+          if math.random() < 0.8 then headers[header] = mutated() end
+        end
+        local list = quotas(headers, round % 7 > 0 and NOW or nil)
+        assert.is_true(#list <= #headers_read / 3)
+        for _, item in ipairs(list) do
+          assert.truthy(quota.WINDOWS[item.dimension])
+          check_number(item.limit, 2 ^ 53)
+          check_number(item.remaining, 2 ^ 53)
+          check_number(item.reset, require("weir.moment").MAX)
+          assert.is_true(item.limit ~= nil or item.remaining ~= nil)
+        end
+      end
+    end)
+  end
+
+  it("waits neither for ever nor a negative time after a 429 with such headers", function()
+    math.randomseed(12)
+    local outcome = require("weir.outcome")
+    local entry = { cooldown = 60 }
+    for member, value in pairs(require("weir.providers.groq")) do entry[member] = value end
+    entry.quota_headers, entry.quotas = quota.reader(entry.quota_formats)
+    for _ = 1, 3000 do
+      local headers = { ["retry-after"] = mutated(), ["retry-after-ms"] = mutated() }
+      for _, header in ipairs(entry.quota_headers) do headers[header] = mutated() end
+      local err = outcome.read { target = "groq/x", provider = entry, status = 429, now = NOW,
+        headers = headers }
+      check_number(err.cooldown, 86400)
+      check_number(err.retry_after, 86400)
+    end
+  end)
+end)
+
 describe("quota", function()
   local function one(format, headers)
     format.dimension, format.header = format.dimension or "rpm", "x-%s"

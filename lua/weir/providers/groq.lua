@@ -8,10 +8,6 @@ local function classify(raw, said)
   if raw.status == CAPACITY_EXCEEDED then return { code = "overloaded" } end
   -- The model called a tool in a way that cannot be parsed: its fault, not the request's.
   if said.code == "tool_use_failed" then return { code = "bad_response" } end
-  -- "property 'store' is unsupported": others take it.
-  if raw.status == 400 and said.message and said.message:find("property '.-' is unsupported") then
-    return { code = "client_error", final = false }
-  end
 end
 
 return provider.extend("openai", {

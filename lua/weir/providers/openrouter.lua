@@ -24,7 +24,9 @@ local function classify(raw, said)
   if status == 402 and metadata.limit_source == "openrouter_in_flight_budget" then
     return { code = "rate_limited", scope = "key" }
   end
-  return { message = upstream_message(metadata) }
+  -- Its own limits come with their headers, and are those of the whole key.
+  local is_own = status == 429 and type(metadata.headers) == "table"
+  return { message = upstream_message(metadata), scope = is_own and "key" or nil }
 end
 
 --- Its own 429s name the end of the limit in epoch milliseconds, often in the body alone.
