@@ -14,6 +14,7 @@
 #include "mem.h"
 #include "reload.h"
 #include "sources.h"
+#include "trial.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -203,10 +204,17 @@ static void answer_line(struct connection *connection, int status, const char *n
 static void answer_generation(const struct admin *admin, struct connection *connection)
 {
     struct buf body = {0};
+    const struct version *tried = trial_version(reload_trial(admin->reload));
     unsigned number = reload_current(admin->reload)->number;
 
-    buf_add_format(&body, connection->wants_text ? "generation %u serves\n" : "{\"generation\":%u}",
-                   number);
+    if (tried && connection->wants_text)
+        buf_add_format(&body, "generation %u serves some: a canary\n", tried->number);
+    if (tried && !connection->wants_text)
+        buf_add_format(&body, "{\"generation\":%u,\"canary\":%u}", number, tried->number);
+    else
+        buf_add_format(&body,
+                       connection->wants_text ? "generation %u serves\n" : "{\"generation\":%u}",
+                       number);
     answer(connection, 200, &body);
     buf_free(&body);
 }
@@ -254,6 +262,19 @@ static void add_versions(const struct admin *admin, struct buf *body, bool as_te
         buf_add_text(body, "null");
 }
 
+static void add_canary(const struct admin *admin, struct buf *body, bool as_text)
+{
+    const struct trial *trial = reload_trial(admin->reload);
+
+    if (!trial_is_on(trial)) {
+        buf_add_text(body, as_text ? "" : ",\"canary\":null");
+        return;
+    }
+    buf_add_text(body, as_text ? "canary: " : ",\"canary\":");
+    trial_describe(trial, body, !as_text);
+    buf_add_text(body, as_text ? "\n" : "");
+}
+
 static void add_worker(const struct crew_worker *worker, struct buf *body, bool as_text)
 {
     const char *state = !worker->pid         ? "dead"
@@ -274,6 +295,7 @@ static void answer_status(const struct admin *admin, struct connection *connecti
 
     log_redact(&refused, reload_problems(admin->reload));
     add_versions(admin, &body, as_text);
+    add_canary(admin, &body, as_text);
     buf_add_text(&body, as_text ? "" : ",\"workers\":[");
     for (int i = 0; i < admin->crew->count; i++) {
         buf_add_text(&body, i && !as_text ? "," : "");

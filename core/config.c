@@ -109,17 +109,26 @@ static void read_headers(lua_State *L, struct provider *provider)
     lua_pop(L, 1);
 }
 
-static void read_drop(lua_State *L, struct provider *provider)
+/* A list of texts; of none, an empty one. */
+static char **texts_of(lua_State *L, const char *name, size_t *count)
 {
-    lua_getfield(L, -1, "drop");
-    provider->drop_count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
-    provider->drop = mem_new(provider->drop_count * sizeof *provider->drop);
-    for (size_t i = 0; i < provider->drop_count; i++) {
+    lua_getfield(L, -1, name);
+    *count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    char **texts = mem_new(*count * sizeof *texts);
+    for (size_t i = 0; i < *count; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        provider->drop[i] = mem_dup(slice_of(lua_tostring(L, -1)));
+        texts[i] = mem_dup(slice_of(lua_tostring(L, -1)));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    return texts;
+}
+
+static void free_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        mem_free(texts[i]);
+    mem_free(texts);
 }
 
 static void read_provider(lua_State *L, struct provider *provider)
@@ -131,7 +140,7 @@ static void read_provider(lua_State *L, struct provider *provider)
     provider->done_required = text_is(L, "done", "required");
     provider->include_usage = flag_of(L, "include_usage");
     read_headers(L, provider);
-    read_drop(L, provider);
+    provider->drop = texts_of(L, "drop", &provider->drop_count);
     lua_pushvalue(L, -1);
     provider->settings_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -198,6 +207,20 @@ static void read_log(lua_State *L, struct config *config)
     lua_pop(L, 1);
 }
 
+/* [policy] */
+static void read_canary(lua_State *L, struct canary_rule *rule)
+{
+    lua_getfield(L, -1, "canary");
+    if (lua_istable(L, -1)) {
+        rule->share = number_of(L, "share");
+        rule->header = text_of(L, "header");
+        rule->requests = (int)number_of(L, "requests");
+        rule->time_ms = (int64_t)(number_of(L, "time") * 1000);
+        rule->keys = texts_of(L, "keys", &rule->key_count);
+    }
+    lua_pop(L, 1);
+}
+
 static void read_admin(lua_State *L, struct config *config)
 {
     static const char scheme[] = "unix:";
@@ -234,6 +257,7 @@ void config_read(struct config *config, lua_State *L)
     config->on_error_open = lua_istable(L, -1) && text_is(L, "on_error", "open");
     config->burst_us = (int64_t)(number_of(L, "burst") * 1e6);
     config->memory = (size_t)number_of(L, "memory");
+    read_canary(L, &config->canary);
     config->check = text_of(L, "check");
     config->check_ms = (int64_t)(number_of(L, "check_time") * 1000);
     lua_pop(L, 1);
@@ -251,10 +275,8 @@ static void provider_fini(struct provider *provider)
         explicit_bzero(provider->headers[i], strlen(provider->headers[i]));
         mem_free(provider->headers[i]);
     }
-    for (size_t i = 0; i < provider->drop_count; i++)
-        mem_free(provider->drop[i]);
+    free_texts(provider->drop, provider->drop_count);
     mem_free(provider->headers);
-    mem_free(provider->drop);
     mem_free(provider->name);
     mem_free(provider->type);
     mem_free(provider->base_url);
@@ -274,6 +296,14 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->log_file);
     mem_free(config->admin);
     mem_free(config->check);
+    mem_free(config->canary.header);
+    free_texts(config->canary.keys, config->canary.key_count);
+}
+
+bool config_has_canary(const struct config *config)
+{
+    const struct canary_rule *rule = &config->canary;
+    return rule->share > 0 || rule->header || rule->key_count;
 }
 
 struct provider *config_provider(const struct config *config, struct slice name)

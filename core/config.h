@@ -41,6 +41,15 @@ struct model {
     int policy_ref; /* in the Lua registry */
 };
 
+struct canary_rule { /* who is served by a new version first; all zero: all at once */
+    double share;    /* of conversations */
+    char *header;    /* lower case; requests that have it; NULL: none */
+    char **keys;     /* names of keys */
+    size_t key_count;
+    int requests;    /* that it needs, */
+    int64_t time_ms; /* and the time, to serve all */
+};
+
 struct config {
     char *host;
     int port;
@@ -58,6 +67,7 @@ struct config {
     bool on_error_open;
     int64_t burst_us; /* of CPU, for Lua between yields */
     size_t memory;    /* bytes, of a generation's Lua */
+    struct canary_rule canary;
     char *check;      /* where the policies' specs are, as it was written; NULL: none */
     int64_t check_ms; /* for them all */
     enum log_level log_level;
@@ -66,6 +76,8 @@ struct config {
     char *admin;    /* the path of the admin socket; empty: none */
     bool watches;   /* a changed file is a reload */
 };
+
+bool config_has_canary(const struct config *config);
 
 /* Reads the settings table on top of L's stack; leaves it there. */
 void config_read(struct config *config, struct lua_State *L);

@@ -9,6 +9,9 @@ enum control_kind {
     CONTROL_LOAD,    /* load generation number from descriptor 0; 1 is a new listening socket */
     CONTROL_SWITCH,  /* serve it from now on */
     CONTROL_DROP,    /* forget it */
+    CONTROL_TRY,     /* serve it to some, beside the one that serves; number is its own */
+    CONTROL_PROMOTE, /* what is tried serves all; descriptor 0 is what it was loaded from */
+    CONTROL_END,     /* what is tried is forgotten */
     CONTROL_REFUSED, /* text: why the last reload was refused; empty: it was not */
     /* the worker's */
     CONTROL_LOADED, /* serial: of the load */

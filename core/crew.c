@@ -57,13 +57,17 @@ static void become_worker(struct crew *crew, const struct crew_worker *worker, p
         .listen_fd = start->listen_fd,
         .refused = start->refused,
         .limits = start->limits,
+        .tried = start->tried,
+        .tried_fd = start->tried_fd,
+        .canary = start->canary,
     };
-    int kept[] = {start->snapshot_fd, control_fd, start->listen_fd};
+    int kept[] = {start->snapshot_fd, control_fd, start->listen_fd, start->tried_fd};
+    size_t count = sizeof kept / sizeof *kept - (start->tried_fd < 0);
 
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master) /* it died before we asked to be told */
         exit(1);
-    close_others(kept, sizeof kept / sizeof *kept);
+    close_others(kept, count);
     exit(worker_run(&settings));
 }
 

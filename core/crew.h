@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct canary;
 struct limits;
 
 struct crew_worker {
@@ -29,6 +30,9 @@ struct crew_start { /* what a worker starts with; all borrowed */
     struct limits *limits;
     unsigned generation;
     int snapshot_fd, listen_fd;
+    unsigned tried; /* a generation that serves some; its snapshot, or -1 */
+    int tried_fd;
+    struct canary *canary;
     const char *refused;
 };
 

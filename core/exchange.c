@@ -81,6 +81,7 @@ struct exchange {
     int64_t started_us, first_us;
     enum exchange_state state;
     bool failed;    /* a filter failed: the stream ends */
+    bool erred;     /* a filter failed, whatever followed */
     bool filtering; /* a filter waits, with the event or answer kept in waiting */
     bool hides;     /* what waits is not for the client */
     bool unended;   /* it was the stream's last, and no blank line ended it */
@@ -180,12 +181,20 @@ static void log_request(struct exchange *x, int status, const char *code)
     log_end(&line);
 }
 
+/* Whether the generation's policies may be to blame for how it ended. */
+static bool is_error(const struct exchange *x, int status, const char *code)
+{
+    return x->erred || status >= 500 || strncmp(code, "policy_", 7) == 0;
+}
+
 /* Everything that can still happen stops here; what is said to the client was said. */
 static void finish(struct exchange *x, int status, const char *code)
 {
     if (x->state == DONE)
         return;
     log_request(x, status, code);
+    if (x->policy && x->world->on_ended && x->client)
+        x->world->on_ended(x->world->arg, x->generation, is_error(x, status, code));
     if (x->policy) {
         struct policy_end end = {
             .usage = x->committed ? attempt_usage(x->attempt) : chunk_usage_none(),
@@ -609,6 +618,7 @@ static void settle_plain(struct exchange *x, enum policy_filtered filtered)
     x->filtering = filtered == POLICY_FILTER_WAITS;
     if (x->filtering)
         return;
+    x->erred = x->erred || filtered == POLICY_FILTER_FAILED;
     if (filtered == POLICY_FILTER_FAILED && !generation_config(x->generation)->on_error_open)
         say_filter_failed(x);
     else
@@ -683,6 +693,7 @@ static void settle_event(struct exchange *x, enum policy_filtered filtered, stru
     struct buf *out = &x->world->out;
 
     if (filtered == POLICY_FILTER_FAILED) {
+        x->erred = true;
         out->len = before;
         if (generation_config(x->generation)->on_error_open)
             buf_add(out, raw);
@@ -976,6 +987,16 @@ static void each_client_header(const void *source,
         client_each_header(x->client, visit, arg);
 }
 
+static void choose_generation(struct exchange *x)
+{
+    struct generation *before = x->generation;
+
+    if (!x->world->choose)
+        return;
+    x->generation = generation_share(x->world->choose(x->world->arg, &x->request));
+    generation_free(before);
+}
+
 void exchange_start(struct exchange_world *world, struct client *client, enum endpoint endpoint,
                     const char *key_name)
 {
@@ -997,6 +1018,7 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
     client_own(client, &client_owner, x);
     if (!read_body(x))
         return;
+    choose_generation(x);
     if (!generation_serves(x->generation, x->request.model)) {
         refuse_model(x);
         return;

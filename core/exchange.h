@@ -13,6 +13,7 @@ struct event_base;
 struct exchange;
 struct generation;
 struct limits;
+struct policy_request;
 struct upstream;
 
 TAILQ_HEAD(exchange_list, exchange);
@@ -26,6 +27,10 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct exchange_list live;
     size_t count;
     struct shadows shadows;
+    /* Optional: which generation serves the request (borrowed), and how a request of it ended. */
+    struct generation *(*choose)(void *arg, const struct policy_request *request);
+    void (*on_ended)(void *arg, const struct generation *generation, bool is_error);
+    void *arg;
     struct buf out; /* a batch of events on its way to a client; empty between batches */
 };
 

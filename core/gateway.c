@@ -15,6 +15,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway.h"
 #include "admin.h"
+#include "canary.h"
 #include "crew.h"
 #include "limits.h"
 #include "listener.h"
@@ -206,11 +207,14 @@ int gateway_serve(const char *config_path)
     struct limits *limits = limits_new();
     struct gateway gateway = {.signal_fd = -1};
 
+    gateway.crew.start.canary = canary_new();
+    gateway.crew.start.tried_fd = -1;
     gateway.reload = reload_new(config_path, limits, &gateway.crew);
     int status = serve(&gateway);
     admin_free(gateway.admin);
     reload_free(gateway.reload);
     crew_fini(&gateway.crew);
+    canary_free(gateway.crew.start.canary);
     limits_free(limits);
     return status;
 }

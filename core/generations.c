@@ -2,7 +2,10 @@
  *
  *   CONTROL_LOAD    load beside the one that serves; answer LOADED or FAILED
  *   CONTROL_SWITCH  what was loaded serves; what served goes with its last request
- *   CONTROL_DROP    another worker could not load it: forget it */
+ *   CONTROL_DROP    another worker could not load it: forget it
+ *   CONTROL_TRY     what was loaded serves some; what was tried before goes
+ *   CONTROL_PROMOTE what is tried serves
+ *   CONTROL_END     what is tried goes */
 /* SPDX-License-Identifier: MIT */
 #include "generations.h"
 #include "control.h"
@@ -15,6 +18,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -27,6 +31,8 @@ struct generations {
     int next_snapshot_fd;
     struct generation *next; /* loaded, and waits for the word */
     int next_listen_fd;
+    struct generation *tried; /* serves some */
+    int tried_snapshot_fd, tried_listen_fd;
     int64_t renewed_us;
     char *refused;
 };
@@ -84,6 +90,14 @@ static void drop(struct generations *generations)
     generations->next_snapshot_fd = close_fd(generations->next_snapshot_fd);
 }
 
+static void end_trial(struct generations *generations)
+{
+    generation_free(generations->tried);
+    generations->tried = NULL;
+    generations->tried_listen_fd = close_fd(generations->tried_listen_fd);
+    generations->tried_snapshot_fd = close_fd(generations->tried_snapshot_fd);
+}
+
 static void on_load(struct generations *generations, struct control_message *message)
 {
     struct control_message answer = {.serial = message->serial, .number = message->number};
@@ -104,19 +118,52 @@ static void on_load(struct generations *generations, struct control_message *mes
     tell(generations, answer);
 }
 
+/* What was loaded is tried. */
+static void on_try(struct generations *generations)
+{
+    if (!generations->next)
+        return;
+    end_trial(generations);
+    generations->tried = generations->next;
+    generations->tried_listen_fd = generations->next_listen_fd;
+    generations->tried_snapshot_fd = generations->next_snapshot_fd;
+    generations->next = NULL;
+    generations->next_listen_fd = generations->next_snapshot_fd = -1;
+}
+
+/* What is tried serves. */
+static void take_tried(struct generations *generations)
+{
+    struct generation *generation = generations->tried;
+    int listen_fd = generations->tried_listen_fd;
+
+    close_fd(generations->snapshot_fd);
+    generations->snapshot_fd = generations->tried_snapshot_fd;
+    generations->tried = NULL;
+    generations->tried_listen_fd = generations->tried_snapshot_fd = -1;
+    generations->settings.on_switch(generations->settings.arg, generation, listen_fd);
+}
+
+/* Without going by way of a trial, of which none can be on any more. */
 static void on_switch(struct generations *generations)
 {
-    struct generation *generation = generations->next;
-    int listen_fd = generations->next_listen_fd;
-
-    if (!generation)
+    if (!generations->next)
         return;
-    generations->next = NULL;
-    generations->next_listen_fd = -1;
-    close_fd(generations->snapshot_fd);
-    generations->snapshot_fd = generations->next_snapshot_fd;
-    generations->next_snapshot_fd = -1;
-    generations->settings.on_switch(generations->settings.arg, generation, listen_fd);
+    on_try(generations);
+    take_tried(generations);
+}
+
+static void on_promote(struct generations *generations, struct control_message *message)
+{
+    if (!generations->tried && message->fd_count) {
+        generations_try(generations, message->number, message->fds[0]);
+        message->fd_count = 0;
+    }
+    control_close(message);
+    if (generations->tried)
+        take_tried(generations);
+    else
+        raise(SIGTERM); /* it cannot be loaded: another worker is to take this one's place */
 }
 
 static void on_message(struct generations *generations, struct control_message *message)
@@ -125,6 +172,9 @@ static void on_message(struct generations *generations, struct control_message *
     case CONTROL_LOAD: on_load(generations, message); return;
     case CONTROL_SWITCH: on_switch(generations); return;
     case CONTROL_DROP: drop(generations); return;
+    case CONTROL_TRY: on_try(generations); return;
+    case CONTROL_PROMOTE: on_promote(generations, message); return;
+    case CONTROL_END: end_trial(generations); return;
     case CONTROL_REFUSED: generations_refuse(generations, message->text); return;
     case CONTROL_LOADED:
     case CONTROL_FAILED:
@@ -179,6 +229,7 @@ struct generations *generations_new(const struct generations_settings *settings,
 
     generations->settings = *settings;
     generations->next_listen_fd = generations->next_snapshot_fd = -1;
+    generations->tried_listen_fd = generations->tried_snapshot_fd = -1;
     generations->snapshot_fd = snapshot_fd;
     event_assign(&generations->control, settings->base, settings->control_fd, EV_READ | EV_PERSIST,
                  on_control, generations);
@@ -189,6 +240,33 @@ struct generations *generations_new(const struct generations_settings *settings,
     }
     generations_free(generations);
     return NULL;
+}
+
+void generations_try(struct generations *generations, unsigned number, int snapshot_fd)
+{
+    struct buf problems = {0};
+    struct generation *generation = load(generations, number, snapshot_fd, &problems);
+
+    end_trial(generations);
+    if (generation) {
+        generation_on_free(generation, on_freed, generations);
+        generations->tried = generation;
+        generations->tried_snapshot_fd = snapshot_fd;
+        tell(generations, (struct control_message){
+                              .kind = CONTROL_LOADED, .serial = UINT_MAX, .number = number});
+    } else {
+        struct log_line line = log_begin(LOG_ERROR, "canary_not_loaded");
+        log_int(&line, "generation", number);
+        log_text(&line, "problem", buf_slice(&problems));
+        log_end(&line);
+        close(snapshot_fd);
+    }
+    buf_free(&problems);
+}
+
+struct generation *generations_tried(const struct generations *generations)
+{
+    return generations->tried;
 }
 
 void generations_start(struct generations *generations)
@@ -211,6 +289,7 @@ void generations_refuse(struct generations *generations, const char *why)
 void generations_free(struct generations *generations)
 {
     drop(generations);
+    end_trial(generations);
     event_del(&generations->control);
     close(generations->settings.control_fd);
     close_fd(generations->snapshot_fd);

@@ -28,6 +28,12 @@ struct generations *generations_new(const struct generations_settings *settings,
                                     int snapshot_fd, struct generation **first,
                                     struct buf *problems);
 
+/* Loads another beside it that is tried, as the other workers have it; fd is taken. */
+void generations_try(struct generations *generations, unsigned number, int snapshot_fd);
+
+/* The one that is tried, or NULL.  Borrowed. */
+struct generation *generations_tried(const struct generations *generations);
+
 /* Tells the master that this worker is ready, and listens to it. */
 void generations_start(struct generations *generations);
 

@@ -32,8 +32,11 @@ struct version { /* a version of weir.lua, as the master has it */
     /* of a sound one: */
     char host[256];
     int port;
-    int workers; /* as many as are to run */
-    int specs;   /* of its policies, that passed */
+    int workers;     /* as many as are to run */
+    int specs;       /* of its policies, that passed */
+    bool has_canary; /* serves part of the traffic first: */
+    int canary_requests;
+    int64_t canary_ms;
     bool has_keys;
     bool watches; /* a changed file is a reload */
     enum log_level log_level;

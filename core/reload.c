@@ -1,7 +1,7 @@
 /* reload.c -- the master's part of a reload.
  *
  *            begin               on_loaded             all have it
- *   IDLE ------------> LOADING ------------> TELLING ---------------> IDLE, switched
+ *   IDLE ------------> LOADING ------------> TELLING ---------------> IDLE, switched or tried
  *                         |                     |
  *                         | it has errors       | one could not
  *                         +---------------------+-------------------> IDLE, refused
@@ -10,8 +10,12 @@
  * IDLE    -> TELLING  [begin]      a rollback: its snapshot is here
  * LOADING -> TELLING  [on_loaded]  the child could load it; workers shall
  * LOADING -> IDLE     [refuse]     it has errors, took too long, or fails its own specs
+ * TELLING -> IDLE     [try_out]    every worker has it, and it shall serve some first: a canary
  * TELLING -> IDLE     [switch_all] every worker has it beside the one that serves
  * TELLING -> IDLE     [refuse]     one has not: all drop it
+ *
+ * A trial goes on through all of these, until it is promoted, rolled back, or another version
+ * takes its place.
  *
  * Files that change are looked at once nothing has happened to them for a
  * while; the version on the disk is only loaded when its bytes differ. */
@@ -24,6 +28,7 @@
 #include "loop.h"
 #include "mem.h"
 #include "sources.h"
+#include "trial.h"
 #include "watch.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +40,7 @@ enum {
     LIVE_MAX = 4,           /* generations in one worker */
     QUIET_US = 200 * 1000,  /* files are looked at when nothing happened for so long, */
     QUIET_MAX_US = 1000000, /* or this long after the first event */
+    LOOK_AT_TRIAL_US = 100 * 1000,
     TELL_US = 10 * 1000000, /* for the workers to */
     PROBLEMS_LOGGED = 8,
 };
@@ -54,6 +60,8 @@ struct reload {
     bool asked, said_waiting;
     unsigned tickets, begun, done; /* given out; answered by the one that runs; answered */
     unsigned serial;
+    unsigned last; /* the highest number that ever served */
+    struct trial *trial;
     struct loader *loader;
     int next_listen_fd;
     int64_t begun_us, deadline_us;
@@ -63,7 +71,7 @@ struct reload {
     bool stopped;
 };
 
-static const char *const causes[] = {"signal", "change", "command", "rollback"};
+static const char *const causes[] = {"signal", "change", "command", "rollback", "canary"};
 
 struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew)
 {
@@ -72,6 +80,7 @@ struct reload *reload_new(const char *config_path, struct limits *limits, struct
     reload->config_path = config_path;
     reload->limits = limits;
     reload->crew = crew;
+    reload->trial = trial_new(crew->start.canary);
     reload->listen_fd = reload->next_listen_fd = -1;
     return reload;
 }
@@ -221,12 +230,15 @@ static void warn_no_keys(const struct version *version)
 static void set_start(struct reload *reload)
 {
     struct crew_start *start = &reload->crew->start;
+    const struct version *tried = trial_version(reload->trial);
 
     start->config_path = reload->config_path;
     start->limits = reload->limits;
     start->generation = reload->current->number;
     start->snapshot_fd = reload->current->fd;
     start->listen_fd = reload->listen_fd;
+    start->tried = tried ? tried->number : 0;
+    start->tried_fd = tried ? tried->fd : -1;
 }
 
 static void take_listener(struct reload *reload)
@@ -239,19 +251,17 @@ static void take_listener(struct reload *reload)
     listener_log(reload->listen_fd, reload->current->workers);
 }
 
-static void switch_all(struct reload *reload)
+/* The workers have been told to serve what is next. */
+static void take_next(struct reload *reload)
 {
-    struct control_message message = {.kind = CONTROL_SWITCH, .number = reload->next->number};
     bool had_keys = reload->current->has_keys;
 
-    if (!crew_tell(reload->crew, &message, false)) {
-        /* it has died since it loaded; the one that replaces it starts with the new */
-    }
     version_free(reload->previous);
     reload->previous = reload->current;
     reload->current = reload->next;
     reload->next = NULL;
     reload->current->since_us = loop_now_us();
+    reload->last = reload->current->number;
     log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
     take_listener(reload);
     set_start(reload);
@@ -262,6 +272,101 @@ static void switch_all(struct reload *reload)
         warn_no_keys(reload->current);
     say_refused(reload, (struct slice){"", 0});
     end(reload);
+}
+
+/* One that has died since it loaded does not hear; what replaces it starts with what is new. */
+static void say(struct reload *reload, struct control_message message)
+{
+    if (!crew_tell(reload->crew, &message, false))
+        return;
+}
+
+/* ---- a canary ---- */
+
+static void log_canary(const struct reload *reload, enum log_level level, const char *event)
+{
+    struct buf text = {0};
+    struct log_line line = log_begin(level, event);
+
+    trial_describe(reload->trial, &text, false);
+    log_int(&line, "generation", trial_version(reload->trial)->number);
+    log_int(&line, "beside", reload->current->number);
+    log_text(&line, "message", buf_slice(&text));
+    log_end(&line);
+    buf_free(&text);
+}
+
+static void end_trial(struct reload *reload, enum log_level level, const char *event)
+{
+    int listen_fd;
+
+    if (!trial_is_on(reload->trial))
+        return;
+    log_canary(reload, level, event);
+    version_free(trial_end(reload->trial, &listen_fd));
+    close_fd(listen_fd);
+    set_start(reload);
+}
+
+static void switch_all(struct reload *reload)
+{
+    end_trial(reload, LOG_INFO, "canary_replaced"); /* the switch ends it in the workers, too */
+    say(reload, (struct control_message){.kind = CONTROL_SWITCH, .number = reload->next->number});
+    take_next(reload);
+}
+
+static void try_out(struct reload *reload)
+{
+    end_trial(reload, LOG_INFO, "canary_replaced");
+    say(reload, (struct control_message){.kind = CONTROL_TRY, .number = reload->next->number});
+    reload->last = reload->next->number;
+    trial_begin(reload->trial, reload->current->number, reload->next, reload->next_listen_fd);
+    reload->next = NULL;
+    reload->next_listen_fd = -1;
+    set_start(reload);
+    buf_clear(&reload->problems);
+    log_canary(reload, LOG_INFO, "canary_started");
+    say_refused(reload, (struct slice){"", 0});
+    end(reload);
+}
+
+static void promote(struct reload *reload)
+{
+    const struct version *tried = trial_version(reload->trial);
+
+    log_canary(reload, LOG_INFO, "canary_promoted");
+    say(reload, (struct control_message){.kind = CONTROL_PROMOTE,
+                                         .number = tried->number,
+                                         .fds = {tried->fd, 0},
+                                         .fd_count = 1});
+    reload->cause = RELOAD_CANARY;
+    reload->begun_us = tried->since_us;
+    reload->next = trial_end(reload->trial, &reload->next_listen_fd);
+    take_next(reload);
+}
+
+/* Nothing else changes: what serves the others serves all again. */
+static void take_back(struct reload *reload, bool is_bad)
+{
+    buf_clear(&reload->problems);
+    if (is_bad) {
+        buf_add_text(&reload->problems, "rolled back: ");
+        trial_describe(reload->trial, &reload->problems, false);
+        buf_add_char(&reload->problems, '\n');
+    }
+    struct slice problems = buf_slice(&reload->problems);
+    end_trial(reload, is_bad ? LOG_ERROR : LOG_INFO, "canary_rolled_back");
+    say(reload, (struct control_message){.kind = CONTROL_END});
+    say_refused(reload, next_line(&problems));
+}
+
+static void look_at_trial(struct reload *reload, int64_t now_us)
+{
+    switch (trial_look(reload->trial, now_us)) {
+    case CANARY_GOES_ON: return;
+    case CANARY_IS_GOOD: promote(reload); return;
+    case CANARY_IS_BAD: take_back(reload, true); return;
+    }
 }
 
 /* ---- the workers load it ---- */
@@ -279,10 +384,18 @@ static bool open_next_listener(struct reload *reload)
     return false;
 }
 
+/* What has served before needs no trial. */
+static bool is_canary(const struct reload *reload)
+{
+    return reload->next->has_canary && reload->cause != RELOAD_ROLLBACK;
+}
+
 static void settle(struct reload *reload)
 {
     if (reload->state == TELLING && reload->problems.len)
         refuse(reload);
+    else if (reload->state == TELLING && !crew_waits(reload->crew) && is_canary(reload))
+        try_out(reload);
     else if (reload->state == TELLING && !crew_waits(reload->crew))
         switch_all(reload);
 }
@@ -292,7 +405,7 @@ static void tell(struct reload *reload)
     struct control_message message = {
         .kind = CONTROL_LOAD,
         .serial = ++reload->serial,
-        .number = reload->current->number + 1,
+        .number = reload->last + 1,
         .fds = {reload->next->fd, 0},
         .fd_count = 1,
     };
@@ -376,7 +489,10 @@ static void begin(struct reload *reload)
     reload->begun = reload->tickets;
     reload->begun_us = loop_now_us();
     buf_clear(&reload->problems);
-    if (reload->cause == RELOAD_ROLLBACK && reload->previous) {
+    if (reload->cause == RELOAD_ROLLBACK && trial_is_on(reload->trial)) {
+        take_back(reload, false);
+        end(reload);
+    } else if (reload->cause == RELOAD_ROLLBACK && reload->previous) {
         reload->next = again(reload->previous);
         tell(reload);
     } else if (reload->cause == RELOAD_ROLLBACK) {
@@ -416,6 +532,11 @@ struct slice reload_problems(const struct reload *reload)
     return buf_slice(&reload->problems);
 }
 
+const struct trial *reload_trial(const struct reload *reload)
+{
+    return reload->trial;
+}
+
 bool reload_is_waiting(const struct reload *reload)
 {
     return reload->asked && reload->said_waiting;
@@ -453,13 +574,18 @@ int64_t reload_turn(struct reload *reload, int64_t now_us)
         note_change(reload, now_us);
     if (reload->state == IDLE && reload->look_us && now_us >= reload->look_us)
         look(reload);
+    if (reload->state == IDLE && trial_is_on(reload->trial))
+        look_at_trial(reload, now_us);
     if (reload->state == IDLE && reload->asked && has_room(reload))
         begin(reload);
     if (reload->state != IDLE && now_us >= reload->deadline_us)
         give_up(reload);
     if (reload->state != IDLE)
         return reload->deadline_us;
-    return reload->look_us ? reload->look_us : INT64_MAX;
+    int64_t due_us = reload->look_us ? reload->look_us : INT64_MAX;
+    if (trial_is_on(reload->trial) && now_us + LOOK_AT_TRIAL_US < due_us)
+        due_us = now_us + LOOK_AT_TRIAL_US;
+    return due_us;
 }
 
 bool reload_is_telling(const struct reload *reload)
@@ -498,7 +624,7 @@ int reload_first(struct reload *reload)
         fprintf(stderr, "%.*s", (int)problems.len, problems.ptr);
         return EXIT_CONFIG;
     }
-    reload->current->number = 1;
+    reload->current->number = reload->last = 1;
     reload->disk = sources_open(reload->current->fd);
     log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
     reload->listen_fd = listener_open(reload->current->host, reload->current->port, &problem);
@@ -533,6 +659,7 @@ void reload_free(struct reload *reload)
         waitpid(loader_pid(reload->loader), &status, 0);
         version_free(loader_finish(reload->loader, status));
     }
+    trial_free(reload->trial);
     version_free(reload->current);
     version_free(reload->previous);
     version_free(reload->next);

@@ -11,9 +11,10 @@
 
 struct loader;
 struct reload;
+struct trial;
 struct version;
 
-enum reload_cause { RELOAD_SIGNAL, RELOAD_CHANGE, RELOAD_COMMAND, RELOAD_ROLLBACK };
+enum reload_cause { RELOAD_SIGNAL, RELOAD_CHANGE, RELOAD_COMMAND, RELOAD_ROLLBACK, RELOAD_CANARY };
 
 /* All borrowed for good. */
 struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew);
@@ -28,9 +29,10 @@ unsigned reload_ask(struct reload *reload, enum reload_cause cause);
 
 /* Whether what the ticket asked for was done or refused; and what came of the last one. */
 bool reload_is_done(const struct reload *reload, unsigned ticket);
-bool reload_is_refused(const struct reload *reload);       /* the last one */
-struct slice reload_problems(const struct reload *reload); /* of it, a line each */
-bool reload_is_waiting(const struct reload *reload);       /* for older generations to end */
+bool reload_is_refused(const struct reload *reload);           /* the last one */
+struct slice reload_problems(const struct reload *reload);     /* of it, a line each */
+const struct trial *reload_trial(const struct reload *reload); /* a version that serves some */
+bool reload_is_waiting(const struct reload *reload);           /* for older generations to end */
 
 const struct version *reload_current(const struct reload *reload);
 const struct version *reload_previous(const struct reload *reload); /* or NULL */

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker.h"
 #include "answer.h"
+#include "canary.h"
 #include "client.h"
 #include "exchange.h"
 #include "generations.h"
@@ -26,6 +27,7 @@ struct worker {
     struct exchange_world world;
     struct generations *generations;
     struct client_server *server;
+    struct canary *canary;
     int log_fd; /* -1: standard error */
     struct event on_term, on_quit, on_pipe;
     struct event drained; /* looks whether all is done, while draining */
@@ -38,6 +40,56 @@ static const struct config *config_of(const struct worker *worker)
 {
     return generation_config(worker->world.generation);
 }
+
+/* ---- a generation on trial ---- */
+
+struct header_search {
+    const char *name;
+    bool is_there;
+};
+
+static void look_at_header(void *arg, const char *name, const char *value)
+{
+    struct header_search *search = arg;
+    search->is_there = search->is_there || strcasecmp(name, search->name) == 0;
+}
+
+/* What a conversation says first, by which it is known again. */
+static struct slice said_in(const struct policy_request *request)
+{
+    static const char *const members[] = {"messages", "prompt", "input"};
+    return body_get(request->body, members[request->endpoint])->value;
+}
+
+static bool is_chosen(const struct canary_rule *rule, const struct policy_request *request)
+{
+    struct header_search search = {.name = rule->header};
+
+    for (size_t i = 0; i < rule->key_count; i++)
+        if (request->key_name && strcmp(request->key_name, rule->keys[i]) == 0)
+            return true;
+    if (rule->header)
+        request->headers.each(request->headers.source, look_at_header, &search);
+    return search.is_there ||
+           (rule->share > 0 && canary_place(request->key_name, said_in(request)) < rule->share);
+}
+
+static struct generation *choose(void *arg, const struct policy_request *request)
+{
+    struct worker *worker = arg;
+    struct generation *tried = generations_tried(worker->generations);
+    bool is_tried = tried && is_chosen(&generation_config(tried)->canary, request);
+
+    return is_tried ? tried : worker->world.generation;
+}
+
+static void on_ended(void *arg, const struct generation *generation, bool is_error)
+{
+    const struct worker *worker = arg;
+    canary_count(worker->canary, generation_number(generation), is_error);
+}
+
+/* ---- routes ---- */
 
 typedef void route_serve(struct worker *worker, struct client *client, const char *key_name);
 
@@ -436,6 +488,10 @@ int worker_run(const struct worker_settings *settings)
 
     keep_memory(); /* before libevent allocates anything */
     event_set_log_callback(on_libevent_log);
+    worker.canary = settings->canary;
+    worker.world.choose = choose;
+    worker.world.on_ended = on_ended;
+    worker.world.arg = &worker;
     worker.world.limits = settings->limits;
     worker.world.worker = settings->number;
     limits_forget(settings->limits, settings->number);
@@ -445,6 +501,8 @@ int worker_run(const struct worker_settings *settings)
     worker.world.upstream = upstream_new(worker.world.base);
     if (!load_first(&worker, settings)) /* the loader could: the world changed, or memory ran out */
         return 3;
+    if (settings->tried_fd >= 0)
+        generations_try(worker.generations, settings->tried, settings->tried_fd);
     generations_refuse(worker.generations, settings->refused);
     open_log(&worker);
     add_signals(&worker);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+struct canary;
 struct limits;
 
 struct worker_settings {
@@ -13,6 +14,9 @@ struct worker_settings {
     int listen_fd;         /* clients */
     const char *refused;   /* why the last reload was refused, or NULL */
     struct limits *limits; /* shared with the others */
+    struct canary *canary; /* the same */
+    unsigned tried;        /* a generation that serves some, */
+    int tried_fd;          /* and its snapshot; -1: none */
 };
 
 /* Serves until it is told to stop; the process's exit status.  SIGTERM: stop accepting, let

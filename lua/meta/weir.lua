@@ -297,7 +297,15 @@ function weir.json.array(list) end
 ---@field memory integer|nil 32 MiB
 ---@field jit boolean|nil false
 ---@field check string|nil where the policies' specs are: they are run before a version serves
+---@field canary weir.CanaryConfig|nil a new version serves part of the traffic first
 ---@field check_time number|nil 60; for all of them
+
+---@class weir.CanaryConfig at least one of share, header and keys
+---@field share number|nil of conversations; 0.05 is 5 %
+---@field header string|nil requests that have this header
+---@field keys string[]|nil requests of these keys, by the name that the log shows
+---@field requests integer|nil 100; that the new version needs to serve all
+---@field time number|nil 60; and the seconds
 
 ---@class weir.LogConfig
 ---@field level "debug"|"info"|"warn"|"error"|nil "info"

@@ -92,6 +92,53 @@ local function read_spec_path(c, path, value)
   return c:read_string(path, {}, value)
 end
 
+local CANARY = {
+  kind = "members",
+  members = {
+    share = { kind = "number", above = 0, max = 1 },
+    header = { kind = "custom", read = function(c, path, value)
+      if type(value) ~= "string" then return c:wrong(path, 'a string like "x-canary"', value) end
+      if not value:find("^[%w-]+$") then return c:problem(path, "must be the name of a header") end
+      return value:lower()
+    end },
+    keys = { kind = "custom", read = function(c, path, value)
+      if type(value) ~= "table" or c.is_secret(value) then
+        return c:wrong(path, 'a list of names of keys, like { "WEIR_KEY_ANN" }', value)
+      end
+      for _, name in ipairs(check.keys(value)) do
+        c:read_string(check.join(path, name), {}, value[name])
+      end
+      return value
+    end },
+    requests = count(100, 1, 1000000),
+    time = seconds(60),
+  },
+}
+
+--- Who is served by a new version first. Nothing said is no canary.
+local function read_canary(c, path, value)
+  if type(value) == "table" and next(value) == nil then return nil end
+  local canary = c:read(path, CANARY, value)
+  if type(value) == "table" and not (value.share or value.header or value.keys) then
+    c:problem(path, "says nobody: set share, header or keys", "canary = { share = 0.05 }")
+  end
+  return canary
+end
+
+--- A name of no key would be nobody's.
+local function check_canary_keys(c, settings)
+  local names = settings.policy.canary and settings.policy.canary.keys or {}
+  for i, name in ipairs(names) do
+    local is_known = false
+    for _, key in ipairs(settings.keys or {}) do
+      is_known = is_known or tostring(key):find('"' .. name .. '"', 1, true) ~= nil
+    end
+    if not is_known then
+      c:problem(("policy.canary.keys[%d]"):format(i), ("none of keys is called %q"):format(name))
+    end
+  end
+end
+
 local timeouts = {
   kind = "members",
   members = { connect = timeout(5), first = timeout(60), idle = timeout(30), total = timeout(600) },
@@ -134,7 +181,7 @@ local SPEC = {
         },
         check = { kind = "custom", read = read_spec_path },
         check_time = timeout(60),
-        canary = { kind = "later" },
+        canary = { kind = "custom", read = read_canary },
         fetch = { kind = "later", default = {} },
       },
     },
@@ -216,6 +263,7 @@ function config.check(raw, tools)
     c:problem("listen", "without keys the gateway listens on loopback only: set keys, or listen on "
       .. '"127.0.0.1:PORT"')
   end
+  check_canary_keys(c, settings)
   settings.providers = config_provider.read(c, raw.providers, settings, tools)
   settings.models, settings.fallback = read_models(c, raw.models)
   return settings, c.problems

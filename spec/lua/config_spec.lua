@@ -218,12 +218,31 @@ describe("config, the policies' own specs", function()
   end)
 end)
 
+describe("config, a canary", function()
+  local function with(canary) return raw { policy = { canary = canary } } end
+
+  it("completes it", function()
+    assert.same({ share = 0.05, requests = 100, time = 60 },
+      settings_of(with { share = 0.05 }).policy.canary)
+    assert.equal("x-try", settings_of(with { header = "X-Try" }).policy.canary.header)
+  end)
+
+  it("refuses one of nobody, and what is no share, header or key", function()
+    assert_problem(with { time = 5 }, "policy.canary", "says nobody")
+    assert_problem(with(0.1), "policy.canary", "must be a table")
+    assert_problem(with { share = 5 }, "policy.canary.share", "at most 1")
+    assert_problem(with { header = "a b" }, "policy.canary.header", "the name of a header")
+    assert_problem(with { keys = "ANN" }, "policy.canary.keys", "must be a list of names")
+    assert_problem(with { keys = { "ANN" } }, "policy.canary.keys[1]", "none of keys is called")
+    assert_problem(with { share = 1, requests = 0 }, "policy.canary.requests", "at least 1")
+  end)
+end)
+
 describe("config, members of a later day", function()
   it("refuses them rather than passing over them", function()
     local later = {
       tls = raw { tls = { cert = "a", key = "b" } },
       keys = raw { keys = "ledger" },
-      ["policy.canary"] = raw { policy = { canary = 0.1 } },
       ["policy.fetch"] = raw { policy = { fetch = { "example.test" } } },
       ["providers.groq.limits"] = groq { limits = { rpm = 30 } },
       ["providers.groq.keys"] = with_provider { type = "groq", keys = { fake.secret() } },
