@@ -197,8 +197,8 @@ static void refuse(struct reload *reload)
     if (reload->state == TELLING &&
         !crew_tell(reload->crew, &(struct control_message){.kind = CONTROL_DROP}, false))
         buf_add_text(&reload->problems, "a worker does not listen\n");
-    log_refused(reload);
     say_refused(reload, next_line(&rest));
+    log_refused(reload); /* whoever reads it finds the workers told */
     end(reload);
 }
 
@@ -267,10 +267,10 @@ static void take_next(struct reload *reload)
     set_start(reload);
     crew_resize(reload->crew, reload->current->workers);
     buf_clear(&reload->problems);
+    say_refused(reload, (struct slice){"", 0});
     log_switched(reload);
     if (had_keys)
         warn_no_keys(reload->current);
-    say_refused(reload, (struct slice){"", 0});
     end(reload);
 }
 
@@ -355,9 +355,9 @@ static void take_back(struct reload *reload, bool is_bad)
         buf_add_char(&reload->problems, '\n');
     }
     struct slice problems = buf_slice(&reload->problems);
-    end_trial(reload, is_bad ? LOG_ERROR : LOG_INFO, "canary_rolled_back");
     say(reload, (struct control_message){.kind = CONTROL_END});
     say_refused(reload, next_line(&problems));
+    end_trial(reload, is_bad ? LOG_ERROR : LOG_INFO, "canary_rolled_back");
 }
 
 static void look_at_trial(struct reload *reload, int64_t now_us)
