@@ -1,11 +1,13 @@
 /* admin.c -- one request a connection; what cannot be answered yet waits.
  *
- *   READING ---> WAITING ---> closed
- *      |  [asked a reload]       ^
- *      +-------------------------+  [answer] */
+ *   READING ---> WAITING, EXPLAINING ---> closed
+ *      |  [asked a reload; or a child]       ^
+ *      +-------------------------------------+  [answer] */
 /* SPDX-License-Identifier: MIT */
 #include "admin.h"
 #include "crew.h"
+#include "exit_code.h"
+#include "explain.h"
 #include "gate.h"
 #include "json.h"
 #include "loader.h"
@@ -25,7 +27,7 @@
 
 static const int64_t REQUEST_US = 5 * 1000000; /* for a request to be whole */
 
-enum connection_state { READING, WAITING };
+enum connection_state { READING, WAITING, EXPLAINING };
 
 struct connection {
     int fd; /* -1: none */
@@ -35,7 +37,8 @@ struct connection {
     size_t passed; /* bytes that the gate has let in */
     int64_t deadline_us;
     unsigned ticket;
-    bool waits_long; /* also for older generations to end */
+    struct explain *explain; /* while one runs for it */
+    bool waits_long;         /* also for older generations to end */
     bool wants_text;
 };
 
@@ -47,7 +50,8 @@ struct admin {
     struct connection connections[ADMIN_CONNECTIONS];
 };
 
-static const struct gate_limits limits = {.head = 8192, .headers = 50, .uri = 256, .body = 8192};
+static const struct gate_limits limits = {
+    .head = 8192, .headers = 50, .uri = 256, .body = 1024 * 1024};
 
 /* ---- the door ---- */
 
@@ -129,6 +133,8 @@ static void hang_up(struct connection *connection)
     if (connection->fd >= 0)
         close(connection->fd);
     buf_free(&connection->bytes);
+    explain_free(connection->explain);
+    connection->explain = NULL;
     connection->fd = -1;
 }
 
@@ -316,6 +322,53 @@ static void answer_status(const struct admin *admin, struct connection *connecti
     buf_free(&refused);
 }
 
+/* ---- explaining ---- */
+
+static void explain(struct admin *admin, struct connection *connection)
+{
+    struct slice bytes = buf_slice(&connection->bytes);
+    const char *blank = memmem(bytes.ptr, bytes.len, "\r\n\r\n", 4);
+    size_t head = (size_t)(blank - bytes.ptr) + 4; /* the gate has seen it */
+
+    connection->explain =
+        explain_start(admin->crew->start.config_path, reload_current(admin->reload),
+                      admin->crew->start.limits, (struct slice){blank + 4, bytes.len - head});
+    connection->state = EXPLAINING;
+    connection->deadline_us = INT64_MAX;
+    if (!connection->explain)
+        answer_line(connection, 409, "error", strerror(errno));
+}
+
+static void answer_explained(struct connection *connection, int status)
+{
+    struct buf text = {0}, body = {0};
+    int result = explain_finish(connection->explain, status, &text);
+
+    connection->explain = NULL;
+    if (connection->wants_text) {
+        buf_add(&body, buf_slice(&text));
+    } else {
+        buf_add_text(&body, "{\"text\":");
+        json_quote(&body, buf_slice(&text));
+        buf_add_char(&body, '}');
+    }
+    answer(connection, result == EXIT_OK ? 200 : result == EXIT_CONFIG ? 409 : 404, &body);
+    buf_free(&text);
+    buf_free(&body);
+}
+
+bool admin_reap(struct admin *admin, pid_t pid, int status)
+{
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
+        struct connection *connection = &admin->connections[i];
+        if (connection->fd < 0 || !connection->explain || explain_pid(connection->explain) != pid)
+            continue;
+        answer_explained(connection, status);
+        return true;
+    }
+    return false;
+}
+
 /* ---- requests ---- */
 
 static void ask(struct admin *admin, struct connection *connection, enum reload_cause cause)
@@ -341,10 +394,13 @@ static void serve(struct admin *admin, struct connection *connection)
         ask(admin, connection, RELOAD_COMMAND);
     else if (starts(bytes, "POST /rollback "))
         ask(admin, connection, RELOAD_ROLLBACK);
+    else if (starts(bytes, "POST /explain "))
+        explain(admin, connection);
     else if (starts(bytes, "GET /status "))
         answer_status(admin, connection);
     else
-        answer_line(connection, 404, "error", "POST /reload, POST /rollback, GET /status");
+        answer_line(connection, 404, "error",
+                    "POST /reload, POST /rollback, POST /explain, GET /status");
 }
 
 static void read_bytes(struct admin *admin, struct connection *connection)
@@ -357,7 +413,7 @@ static void read_bytes(struct admin *admin, struct connection *connection)
         hang_up(connection);
         return;
     }
-    if (connection->state == WAITING)
+    if (connection->state != READING)
         return;
     connection->bytes.len += (size_t)len;
     struct slice fresh = {connection->bytes.ptr + connection->passed,

@@ -2,13 +2,16 @@
  *
  *   POST /reload    loads weir.lua anew; the answer says what came of it
  *   POST /rollback  brings the version before back
+ *   POST /explain   what a request would try now
  *   GET  /status    generations and workers
  *
  * Answers are JSON, or lines for people when the request accepts text/plain. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct admin;
 struct crew;
@@ -22,5 +25,8 @@ struct admin *admin_new(const char *path, struct reload *reload, struct crew *cr
 
 int admin_polls(const struct admin *admin, struct pollfd *polls); /* gives how many */
 int64_t admin_turn(struct admin *admin, int64_t now_us);          /* gives when to call it again */
+
+/* A child ended; true when it was one of the admin's. */
+bool admin_reap(struct admin *admin, pid_t pid, int status);
 
 void admin_free(struct admin *admin); /* accepts NULL */

@@ -87,6 +87,8 @@ static void reap(struct gateway *gateway)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (reload_reap(gateway->reload, pid, status))
             continue;
+        if (admin_reap(gateway->admin, pid, status))
+            continue;
         const struct crew_worker *worker = crew_reap(&gateway->crew, pid, status);
         if (worker)
             reload_bury(gateway->reload, worker);

@@ -38,6 +38,16 @@ struct limits *limits_new(void)
     return memory;
 }
 
+/* A word that changes meanwhile is copied as it was or as it is. */
+struct limits *limits_copy(const struct limits *from)
+{
+    struct limits *limits = limits_new();
+
+    memcpy(limits->slots, from->slots, sizeof limits->slots);
+    shared_copy(limits->shared, from->shared);
+    return limits;
+}
+
 void limits_free(struct limits *limits)
 {
     if (!limits)

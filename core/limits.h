@@ -19,6 +19,8 @@ enum { LIMITS_SLOTS = 4096, LIMITS_REASON = 24, LIMITS_WORKERS = 64 };
 
 /* The table; in memory that children of this process share.  Aborts when there is none. */
 struct limits *limits_new(void);
+/* A table of its own with what is in that one now, weir.shared included. */
+struct limits *limits_copy(const struct limits *from);
 void limits_free(struct limits *limits);
 
 /* Cools what key names (a target, "provider/model", or a provider's key, "provider") until

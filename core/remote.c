@@ -27,13 +27,6 @@ static const char help[] =
     "problems\n"
     "are printed.\n";
 
-struct order {
-    const char *request;
-    const char *config_path;
-    const char *socket_path;
-    char default_path[256];
-};
-
 static int usage(const char *command, const char *what)
 {
     fprintf(stderr, "weir %s: unexpected '%s'\n\n%s", command, what, help);
@@ -58,73 +51,96 @@ static int connect_to(const char *path)
     return -1;
 }
 
-static void set_default(struct order *order)
+static void set_default(struct remote *remote)
 {
-    const char *slash = strrchr(order->config_path, '/');
-    int folder = slash ? (int)(slash + 1 - order->config_path) : 0;
+    const char *slash = strrchr(remote->config_path, '/');
+    int folder = slash ? (int)(slash + 1 - remote->config_path) : 0;
 
-    snprintf(order->default_path, sizeof order->default_path, "%.*sdata/admin.sock", folder,
-             order->config_path);
-    if (!order->socket_path)
-        order->socket_path = order->default_path;
+    snprintf(remote->default_path, sizeof remote->default_path, "%.*sdata/admin.sock", folder,
+             remote->config_path);
+    if (!remote->socket_path)
+        remote->socket_path = remote->default_path;
+}
+
+static bool send_all(int fd, struct slice bytes)
+{
+    while (bytes.len) {
+        ssize_t len = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        if (len < 0)
+            return false;
+        bytes.ptr += len;
+        bytes.len -= (size_t)len;
+    }
+    return true;
 }
 
 /* The whole answer; false when it did not come. */
-static bool exchange(int fd, const char *request, struct buf *answer)
+static bool exchange(int fd, struct slice request, struct buf *answer)
 {
     ssize_t len;
 
-    if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0)
+    if (!send_all(fd, request))
         return false;
     while ((len = recv(fd, buf_reserve(answer, 4096), 4096, 0)) > 0)
         answer->len += (size_t)len;
-    buf_add_char(answer, '\0');
+    if (len == 0)
+        errno = ECONNRESET; /* unless it is whole */
     return len == 0 && answer->len > sizeof "HTTP/1.1 200";
 }
 
-static int print_answer(const struct buf *answer)
+static int take_answer(const struct buf *answer, struct buf *out)
 {
-    long status = strtol(answer->ptr + sizeof "HTTP/1.1", NULL, 10);
-    const char *body = strstr(answer->ptr, "\r\n\r\n");
-    bool well = status == 200 || status == 202;
+    const char *body = memmem(answer->ptr, answer->len, "\r\n\r\n", 4);
 
-    fputs(body ? body + 4 : "", well ? stdout : stderr);
-    return well ? EXIT_OK : status == 409 ? EXIT_CONFIG : EXIT_FAILED;
+    if (!body)
+        return 0;
+    buf_add(out, (struct slice){body + 4, answer->len - (size_t)(body + 4 - answer->ptr)});
+    return (int)strtol(answer->ptr + sizeof "HTTP/1.1", NULL, 10);
 }
 
-static int run(struct order *order)
+int remote_ask(struct remote *remote, const char *request, struct slice body, struct buf *out)
 {
-    struct buf answer = {0}, request = {0};
+    struct buf answer = {0}, bytes = {0};
+    int status = 0;
 
-    set_default(order);
-    int fd = connect_to(order->socket_path);
-    if (fd < 0) {
-        fprintf(stderr, "weir: no gateway answers at %s: %s\n", order->socket_path,
-                strerror(errno));
-        return EXIT_FAILED;
-    }
-    buf_add_format(&request, "%s HTTP/1.1\r\nhost: weir\r\naccept: text/plain\r\n", order->request);
-    buf_add_text(&request, order->request[0] == 'P' ? "content-length: 0\r\n\r\n" : "\r\n");
-    buf_add_char(&request, '\0');
-    int status = EXIT_FAILED;
-    if (exchange(fd, request.ptr, &answer))
-        status = print_answer(&answer);
-    else
-        fprintf(stderr, "weir: the gateway at %s did not answer\n", order->socket_path);
+    set_default(remote);
+    int fd = connect_to(remote->socket_path);
+    if (fd < 0)
+        return 0;
+    buf_add_format(&bytes, "%s HTTP/1.1\r\nhost: weir\r\naccept: text/plain\r\n", request);
+    if (request[0] == 'P')
+        buf_add_format(&bytes, "content-length: %zu\r\n", body.len);
+    buf_add_text(&bytes, "\r\n");
+    buf_add(&bytes, body);
+    if (exchange(fd, buf_slice(&bytes), &answer))
+        status = take_answer(&answer, out);
     close(fd);
     buf_free(&answer);
-    buf_free(&request);
+    buf_free(&bytes);
     return status;
+}
+
+static int run(struct remote *remote, const char *request)
+{
+    struct buf said = {0};
+    int status = remote_ask(remote, request, (struct slice){"", 0}, &said);
+    bool well = status == 200 || status == 202;
+
+    if (!status)
+        fprintf(stderr, "weir: no gateway answers at %s: %s\n", remote->socket_path,
+                strerror(errno));
+    fprintf(well ? stdout : stderr, "%.*s", (int)said.len, buf_slice(&said).ptr);
+    buf_free(&said);
+    return well ? EXIT_OK : status == 409 ? EXIT_CONFIG : EXIT_FAILED;
 }
 
 int remote_main(int argc, char **argv)
 {
     bool is_reload = strcmp(argv[0], "reload") == 0;
-    struct order order = {
-        .request = is_reload                          ? "POST /reload"
-                   : strcmp(argv[0], "rollback") == 0 ? "POST /rollback"
-                                                      : "GET /status",
-    };
+    struct remote remote = {0};
+    const char *request = is_reload                          ? "POST /reload"
+                          : strcmp(argv[0], "rollback") == 0 ? "POST /rollback"
+                                                             : "GET /status";
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -132,15 +148,15 @@ int remote_main(int argc, char **argv)
             return EXIT_OK;
         }
         if (strcmp(argv[i], "--wait") == 0 && is_reload)
-            order.request = "POST /reload?wait";
+            request = "POST /reload?wait";
         else if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc)
-            order.socket_path = argv[++i];
-        else if (argv[i][0] == '-' || order.config_path)
+            remote.socket_path = argv[++i];
+        else if (argv[i][0] == '-' || remote.config_path)
             return usage(argv[0], argv[i]);
         else
-            order.config_path = argv[i];
+            remote.config_path = argv[i];
     }
-    if (!order.config_path)
-        order.config_path = "weir.lua";
-    return run(&order);
+    if (!remote.config_path)
+        remote.config_path = "weir.lua";
+    return run(&remote, request);
 }

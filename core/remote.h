@@ -1,6 +1,17 @@
-/* remote.h -- the commands that speak to a running gateway: reload, rollback, status. */
+/* remote.h -- the commands that speak to a running gateway: reload, rollback, status, explain. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
+#include "buf.h"
 
 /* argv[0] is the command; gives the exit code. */
 int remote_main(int argc, char **argv);
+
+struct remote {
+    const char *config_path;
+    const char *socket_path; /* NULL: beside the configuration, and then set */
+    char default_path[256];
+};
+
+/* Sends a request, "POST /reload", with a body that may be empty; gives the answer's status and
+ * appends its body to out.  0: nobody answers there, and errno says why. */
+int remote_ask(struct remote *remote, const char *request, struct slice body, struct buf *out);

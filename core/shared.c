@@ -35,6 +35,8 @@ struct shared {
     struct entry entries[SHARED_ENTRIES];
 };
 
+static pthread_mutex_t *lock(struct shared *shared, uint64_t hash);
+
 struct shared *shared_new(void)
 {
     pthread_mutexattr_t attributes;
@@ -50,6 +52,16 @@ struct shared *shared_new(void)
         pthread_mutex_init(&shared->locks[i], &attributes);
     pthread_mutexattr_destroy(&attributes);
     return shared;
+}
+
+/* A bucket at a time, so that nobody waits for long. */
+void shared_copy(struct shared *shared, struct shared *from)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        pthread_mutex_t *mutex = lock(from, i);
+        memcpy(&shared->entries[i * WAYS], &from->entries[i * WAYS], WAYS * sizeof(struct entry));
+        pthread_mutex_unlock(mutex);
+    }
 }
 
 void shared_free(struct shared *shared)

@@ -30,6 +30,8 @@ struct shared_value { /* a plain value */
 struct shared;
 
 struct shared *shared_new(void); /* aborts when there is no memory */
+/* Takes over all that is in from. */
+void shared_copy(struct shared *shared, struct shared *from);
 void shared_free(struct shared *shared);
 
 /* key: "name\0key", made by the caller.  now_us is monotonic; until_us 0: no end. */

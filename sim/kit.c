@@ -2,8 +2,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "kit.h"
 #include "gateway.h"
+#include "json.h"
 #include "lua_sim.h"
 #include "mem.h"
+#include "remote.h"
 #include "specs.h"
 #include <linux/limits.h>
 #include <stdio.h>
@@ -25,16 +27,22 @@ static const char test_help[] =
     "Exit codes: 0 none failed, 1 some failed, 2 wrong command line.\n";
 
 static const char explain_help[] =
-    "weir explain MODEL [--body FILE] [--stream] [--cool TARGET=SECONDS]... [weir.lua]\n"
+    "weir explain MODEL [--body FILE] [--stream] [--cool TARGET=SECONDS]... [--offline] [weir.lua]"
+    "\n"
     "\n"
     "Prints what a request for MODEL would try, in which order, with which body and which\n"
     "timeouts, if every attempt failed; and what the client would get then.  Nobody is called.\n"
-    "It goes by the configuration alone: what cools in a running gateway it does not know.\n"
+    "Where a gateway serves this weir.lua, it goes by the version that serves, and what cools, "
+    "how\n"
+    "fast targets answered and what weir.shared has there now; else by the file alone.  The first\n"
+    "line says which.\n"
     "\n"
     "  --body FILE              the request's body (- is standard input); else a short chat\n"
     "  --stream                 ask for a stream\n"
     "  --fail WORD              how attempts fail: overloaded (else), rate_limited, timeout, ...\n"
     "  --cool TARGET=SECONDS    as if this target, or provider, were cooling\n"
+    "  --offline                by the file alone\n"
+    "  --socket PATH            the gateway's admin.listen, where it is not data/admin.sock\n"
     "\n"
     "Exit codes: 0 printed, 1 no such model or file, 2 wrong command line, 3 errors in the\n"
     "configuration.\n";
@@ -134,6 +142,8 @@ struct explain {
     const char *model, *body_path, *fail, *config;
     const char *stream; /* "stream", or "" */
     struct buf cooling; /* lines "target=seconds" */
+    const char *socket_path;
+    bool is_offline;
 };
 
 /* Reads an option at *i; false when it is none or lacks its value. */
@@ -145,6 +155,10 @@ static bool take_option(struct explain *explain, int argc, char **argv, int *i)
         explain->stream = "stream";
         return true;
     }
+    if (strcmp(name, "--offline") == 0) {
+        explain->is_offline = true;
+        return true;
+    }
     if (*i + 1 == argc)
         return false;
     const char *value = argv[++*i];
@@ -152,6 +166,8 @@ static bool take_option(struct explain *explain, int argc, char **argv, int *i)
         explain->body_path = value;
     else if (strcmp(name, "--fail") == 0)
         explain->fail = value;
+    else if (strcmp(name, "--socket") == 0)
+        explain->socket_path = value;
     else if (strcmp(name, "--cool") == 0 && strchr(value, '='))
         buf_add_format(&explain->cooling, "%s\n", value);
     else
@@ -193,6 +209,35 @@ static bool read_all(const char *path, struct buf *text)
     return true;
 }
 
+static void add_member(struct buf *json, const char *name, const char *value)
+{
+    buf_add_format(json, "%s\"%s\":", json->len ? "," : "{", name);
+    json_quote(json, slice_of(value ? value : ""));
+}
+
+/* By the gateway that runs; -1: none does. */
+static int ask_gateway(const struct explain *explain, const char *body)
+{
+    struct remote remote = {.config_path = explain->config ? explain->config : "weir.lua",
+                            .socket_path = explain->socket_path};
+    struct buf json = {0}, said = {0};
+
+    add_member(&json, "model", explain->model);
+    add_member(&json, "body", body);
+    add_member(&json, "fail", explain->fail ? explain->fail : "overloaded");
+    add_member(&json, "cool", explain->cooling.ptr);
+    buf_add_format(&json, ",\"stream\":%s}", explain->stream[0] ? "true" : "false");
+    int status = remote_ask(&remote, "POST /explain", buf_slice(&json), &said);
+    int result = status == 0     ? -1
+                 : status == 200 ? EXIT_OK
+                 : status == 409 ? EXIT_CONFIG
+                                 : EXIT_FAILED;
+    fprintf(result == EXIT_OK ? stdout : stderr, "%.*s", (int)said.len, buf_slice(&said).ptr);
+    buf_free(&json);
+    buf_free(&said);
+    return result;
+}
+
 static int run_explain(const struct explain *explain, const char *body)
 {
     struct buf said = {0};
@@ -202,7 +247,8 @@ static int run_explain(const struct explain *explain, const char *body)
         explain->fail ? explain->fail : "overloaded",   explain->cooling.ptr};
 
     int result = lua_sim_call(lua_sim, "weir.explain", "run", args, 6, &said);
-    fprintf(result == EXIT_OK ? stdout : stderr, "%.*s\n", (int)said.len, said.ptr);
+    fprintf(result == EXIT_OK ? stdout : stderr, "%s%.*s\n",
+            result == EXIT_OK ? "by the configuration alone\n" : "", (int)said.len, said.ptr);
     buf_free(&said);
     lua_sim_free(lua_sim);
     return result < 0 ? EXIT_FAILED : result;
@@ -225,7 +271,9 @@ int kit_explain(int argc, char **argv)
     } else {
         buf_add_char(&body, '\0');
         buf_add_char(&explain.cooling, '\0');
-        status = run_explain(&explain, body.ptr);
+        status = explain.is_offline ? -1 : ask_gateway(&explain, body.ptr);
+        if (status < 0)
+            status = run_explain(&explain, body.ptr);
     }
     buf_free(&explain.cooling);
     buf_free(&body);

@@ -290,6 +290,22 @@ static int sim_host_cool(lua_State *L)
     return 0;
 }
 
+/* cooling(key) -> seconds left and the reason, or nothing */
+static int sim_host_cooling(lua_State *L)
+{
+    size_t len;
+    const char *key = luaL_checklstring(L, 1, &len), *reason = NULL;
+    int64_t now_us = loop_now_us();
+    int64_t until_us =
+        limits_cooling_until(own(L)->limits, (struct slice){key, len}, now_us, &reason);
+
+    if (!until_us)
+        return 0;
+    lua_pushnumber(L, (double)(until_us - now_us) / 1e6);
+    lua_pushstring(L, reason);
+    return 2;
+}
+
 static int sim_host_reset(lua_State *L)
 {
     struct lua_sim *lua_sim = own(L);
@@ -318,8 +334,13 @@ static void provide(lua_State *L, const char *name)
 static int open_kit(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"advance", sim_host_advance}, {"configure", sim_host_configure}, {"cool", sim_host_cool},
-        {"play", sim_host_play},       {"reset", sim_host_reset},         {NULL, NULL},
+        {"advance", sim_host_advance},
+        {"configure", sim_host_configure},
+        {"cool", sim_host_cool},
+        {"cooling", sim_host_cooling},
+        {"play", sim_host_play},
+        {"reset", sim_host_reset},
+        {NULL, NULL},
     };
     static const lua_CFunction libraries[] = {luaopen_io, luaopen_os, luaopen_debug};
     struct lua_sim *lua_sim = lua_touserdata(L, 1);
@@ -366,6 +387,17 @@ void lua_sim_free(struct lua_sim *lua_sim)
     limits_free(lua_sim->limits);
     buf_free(&lua_sim->trouble);
     mem_free(lua_sim);
+}
+
+struct lua_sim *lua_sim_continue(const struct limits *limits)
+{
+    sim_loop_begin_at(loop_now_us());
+    struct lua_sim *lua_sim = lua_sim_new();
+
+    limits_free(lua_sim->limits);
+    lua_sim->limits = lua_sim->generation->limits = limits_copy(limits);
+    sim_reset(lua_sim->sim, lua_sim->limits);
+    return lua_sim;
 }
 
 void lua_sim_read(struct lua_sim *lua_sim, struct sources *sources)

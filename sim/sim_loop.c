@@ -26,6 +26,11 @@ void sim_loop_init(void)
     loop_set_clock(&waiting.now_us);
 }
 
+void sim_loop_begin_at(int64_t us)
+{
+    waiting.now_us = us;
+}
+
 void sim_loop_fini(void)
 {
     loop_set_clock(NULL);

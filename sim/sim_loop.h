@@ -12,6 +12,8 @@ struct event_base;
 struct timeval;
 
 void sim_loop_init(void); /* from now on loop_now_us is the virtual clock */
+/* Before the first of these: the virtual clock begins there. */
+void sim_loop_begin_at(int64_t us);
 void sim_loop_fini(void); /* and the system's again */
 
 /* Moves the clock to the next timer's time and runs it; false when none waits. */

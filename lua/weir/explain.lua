@@ -3,6 +3,7 @@
 --- The request is played in the simulator, where every provider fails in the same way; so what is
 --- printed is what the policy did, not what somebody thinks that it does.
 local host = require("weir.host")
+local core = require("weir.sim_host")
 local sim = require("weir.sim")
 local targets = require("weir.targets")
 local explain = {}
@@ -62,29 +63,52 @@ local function add_attempts(lines, base_urls, began)
 end
 
 --- Targets that the policy's lists name and that it did not try, and why where that is known.
-local function add_left_out(lines, policy, cooling)
+local function add_left_out(lines, list, cooling)
   local tried = {}
   for _, call in ipairs(sim.asked()) do tried[call.target] = true end
-  for _, target in ipairs(targets.of(policy, host.reaches)) do
-    local wait = cooling[target] or cooling[target:match("^[^/]+")]
-    if not tried[target] and wait then
-      lines[#lines + 1] = ("-  %s is left out: it cools for %g s"):format(target, wait)
+  for _, target in ipairs(list) do
+    if not tried[target] and cooling[target] then
+      lines[#lines + 1] = ("-  %s is left out: it %s"):format(target, cooling[target])
     elseif not tried[target] and target:sub(-2) ~= "/*" then
       lines[#lines + 1] = ("-  %s is not tried"):format(target)
     end
   end
 end
 
-local function read_cooling(text)
-  local cooling = {}
+local function cool_as_told(text)
   for target, seconds in text:gmatch("([^=\n]+)=([^\n]*)\n") do
-    cooling[target] = tonumber(seconds)
-    if not (cooling[target] and cooling[target] > 0) then
+    local count = tonumber(seconds)
+    if not (count and count > 0) then
       error(("--cool %s=%s: seconds are a number"):format(target, seconds), 0)
     end
-    sim.cool(target, cooling[target])
+    sim.cool(target, count, "told")
+  end
+end
+
+--- "cools for 30 s (rate_limited)", of each target, or of its provider's key, that does.
+local function cooling_of(list)
+  local cooling = {}
+  for _, target in ipairs(list) do
+    for _, key in ipairs { target, target:match("^[^/]+") } do
+      local seconds, reason = core.cooling(key)
+      if seconds then
+        cooling[target] = ("cools for %.0f s%s"):format(seconds,
+          reason ~= "told" and " (" .. reason .. ")" or "")
+      end
+    end
   end
   return cooling
+end
+
+--- What is known of targets that were asked before, a line each.
+local function add_known(lines, list)
+  for _, name in ipairs(list) do
+    local target, parts = host.target(name), {}
+    local latency, inflight = target:latency(), target:inflight()
+    if latency then parts[1] = ("first content after %.3g s of late"):format(latency) end
+    if inflight > 0 then parts[#parts + 1] = ("%d attempts run"):format(inflight) end
+    if #parts > 0 then lines[#lines + 1] = ("   %s: %s"):format(name, table.concat(parts, ", ")) end
+  end
 end
 
 local function answer_of(result)
@@ -101,14 +125,19 @@ local function play(settings, request)
     base_urls[provider.name] = provider.base_url
     sim.provider(provider.name):answers(FAULTS[request.fail])
   end
-  local policy, cooling = policy_of(settings, request.model), read_cooling(request.cooling)
+  local policy = policy_of(settings, request.model)
   if not policy then return ("no model is called '%s'"):format(request.model), FAILED end
+  cool_as_told(request.cooling)
+  local list, known = targets.of(policy, host.reaches), {}
+  local cooling = cooling_of(list)
+  add_known(known, list)
   local began = host.now()
   local result = sim.request { body = with_model(request.body, request.model, request.stream) }
   lines[1] = #sim.asked() == 0 and ("model %s: nobody is asked"):format(request.model)
     or ("model %s, if each attempt ends with %s:"):format(request.model, request.fail)
   add_attempts(lines, base_urls, began)
-  add_left_out(lines, policy, cooling)
+  add_left_out(lines, list, cooling)
+  for _, line in ipairs(known) do lines[#lines + 1] = line end
   for _, line in ipairs(sim.log()) do
     if line.event == "policy_error" then lines[#lines + 1] = "!  " .. line.error end
   end
@@ -138,6 +167,21 @@ function explain.run(path, model, stream, body, fail, cooling)
   })
   if not played then return tostring(text), FAILED end
   return text, code
+end
+
+--- The same for a gateway that runs: request is JSON, an object of these by name.
+---@param path string
+---@param request string
+---@param generation string its number
+---@return string text
+---@return integer exit code
+function explain.live(path, request, generation)
+  local said, problem = host.json_decode(request)
+  if type(said) ~= "table" then return problem or "an object is wanted", FAILED end
+  local text, code = explain.run(path, tostring(said.model), said.stream and "stream" or "",
+    tostring(said.body or ""), tostring(said.fail or "overloaded"), tostring(said.cool or ""))
+  if code ~= DONE then return text, code end
+  return ("by what the gateway knows now; generation %s\n%s"):format(generation, text), code
 end
 
 return explain
