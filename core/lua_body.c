@@ -247,39 +247,50 @@ static bool render_array(struct renderer *r, int index, struct slice text, int d
     return true;
 }
 
+/* Whether the member was written already. */
+static bool is_known(lua_State *L, int known, const char *name)
+{
+    if (!known)
+        return false;
+    lua_getfield(L, known, name);
+    bool written = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return written;
+}
+
+static bool render_member(struct renderer *r, int index, const char *name, int depth)
+{
+    json_quote(r->out, slice_of(name));
+    buf_add_char(r->out, ':');
+    lua_pushstring(r->L, name);
+    lua_rawget(r->L, index);
+    if (!render(r, lua_gettop(r->L), depth + 1))
+        return false;
+    lua_pop(r->L, 1);
+    return true;
+}
+
+/* In the order of their names: providers' prompt caches want the same bytes each time. */
 static bool render_members(struct renderer *r, int index, int known, bool first, int depth)
 {
-    lua_State *L = r->L;
+    size_t count;
+    const char **names = lua_json_names(r->L, index, &count);
+    bool ok = names != NULL;
 
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
-        size_t len;
-        if (lua_type(L, -2) != LUA_TSTRING) {
-            lua_pushliteral(L, "a table that is no list has a key that is no string");
-            return false;
-        }
-        const char *name = lua_tolstring(L, -2, &len);
-        if (known) {
-            lua_pushvalue(L, -2);
-            lua_rawget(L, known);
-            bool written = lua_toboolean(L, -1);
-            lua_pop(L, 1);
-            if (written) {
-                lua_pop(L, 1);
-                continue;
-            }
-        }
+    if (!ok)
+        lua_pushliteral(r->L, "a table that is no list has a key that is no string");
+    for (size_t i = 0; i < count && ok; i++) {
+        if (is_known(r->L, known, names[i]))
+            continue;
         if (!first)
             buf_add_char(r->out, ',');
         first = false;
-        json_quote(r->out, (struct slice){name, len});
-        buf_add_char(r->out, ':');
-        if (!render(r, lua_gettop(L), depth + 1))
-            return false;
-        lua_pop(L, 1);
+        ok = render_member(r, index, names[i], depth);
     }
-    buf_add_char(r->out, '}');
-    return true;
+    mem_free(names);
+    if (ok)
+        buf_add_char(r->out, '}');
+    return ok;
 }
 
 /* An object that stood at text: members in their order, those that are gone left out, new
@@ -396,16 +407,21 @@ bool lua_body_collect(lua_State *L, int ref, struct body_edits *edits)
     const struct body *original = *(const struct body **)lua_touserdata(L, -1);
     struct renderer r = {L, original->text.ptr, top + 1 + SPANS, &out};
 
-    lua_pushnil(L);
-    while (lua_next(L, top + 1 + SEEN)) {
-        lua_pop(L, 1); /* [.., name] */
-        if (!collect_member(&r, original, top + 1 + BODY, edits)) {
-            buf_free(&out);
-            lua_pushfstring(L, "req.body: %s", lua_tostring(L, -1));
-            lua_insert(L, top + 1);
-            lua_settop(L, top + 1);
-            return false;
-        }
+    size_t count;
+    const char **names = lua_json_names(L, top + 1 + SEEN, &count);
+    bool ok = true;
+    for (size_t i = 0; i < count && ok; i++) {
+        lua_settop(L, top + 1 + DOCUMENT);
+        lua_pushstring(L, names[i]);
+        ok = collect_member(&r, original, top + 1 + BODY, edits);
+    }
+    mem_free(names);
+    if (!ok) {
+        buf_free(&out);
+        lua_pushfstring(L, "req.body: %s", lua_tostring(L, -1));
+        lua_insert(L, top + 1);
+        lua_settop(L, top + 1);
+        return false;
     }
     buf_free(&out);
     lua_settop(L, top);

@@ -22,8 +22,9 @@ struct lua_response {      /* the userdata behind res */
     void *attempt;         /* NULL: another was sent since */
     int status;
     bool stream;
-    int self_ref, target_ref, filters_ref, ends_ref; /* registry; LUA_NOREF when there is none */
-    struct lua_response *next;                       /* of the same policy */
+    /* In the registry; LUA_NOREF when there is none. */
+    int self_ref, target_ref, filters_ref, ends_ref, breaks_ref;
+    struct lua_response *next; /* of the same policy */
 };
 
 struct policy {
@@ -45,6 +46,7 @@ struct policy {
     int body_ref;                 /* the document behind req.body, or LUA_NOREF */
     int sends;                    /* how often it sent */
     struct lua_texts *texts;      /* a plain answer in its filters, or NULL */
+    bool goes_on;                 /* the functions of res:on_break run, or wait */
     enum lua_guard_cause overran; /* what stopped it, or a filter of its */
 };
 
@@ -88,6 +90,9 @@ void lua_json_open(lua_State *L);
 bool lua_json_decode(lua_State *L, struct slice text, int spans, const char *origin);
 /* False with a message pushed when the value at index cannot be JSON. */
 bool lua_json_encode(lua_State *L, int index, struct buf *out);
+/* The keys of the table at index, sorted, so that the same value is always the same text; the
+ * caller frees the list.  NULL when one is no string.  The table keeps the strings alive. */
+const char **lua_json_names(lua_State *L, int index, size_t *count);
 bool lua_json_is_array(lua_State *L, int index);
 void lua_json_add_number(struct buf *out, double number);
 
@@ -97,6 +102,8 @@ void lua_request_push(lua_State *L, struct policy *policy);
 void lua_response_open(lua_State *L);
 void lua_response_push(lua_State *L, struct policy *policy, const struct policy_answer *answer);
 struct lua_response *lua_response_test(lua_State *L, int index); /* or NULL */
+/* The stream of first goes on with next's attempt: next's filters come before first's. */
+void lua_response_adopt(lua_State *L, struct lua_response *first, struct lua_response *next);
 /* The request is over: what Lua still holds of the response is dead. */
 void lua_response_close(lua_State *L, struct lua_response *response);
 void lua_event_open(lua_State *L);

@@ -178,9 +178,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The keys of the table at index, sorted, so that the same value is always the same text; the
- * caller frees the list.  NULL when one is no string.  The table keeps the strings alive. */
-static const char **names_of(lua_State *L, int index, size_t *count)
+const char **lua_json_names(lua_State *L, int index, size_t *count)
 {
     const char **names = NULL;
     size_t room = 0;
@@ -209,7 +207,7 @@ static const char **names_of(lua_State *L, int index, size_t *count)
 static bool encode_object(lua_State *L, int index, struct buf *out, int depth)
 {
     size_t count;
-    const char **names = names_of(L, index, &count);
+    const char **names = lua_json_names(L, index, &count);
     bool ok = true;
 
     if (!names) {

@@ -84,6 +84,18 @@ describe("a policy", function()
     client:read_response()
   end)
 
+  it("writes what it makes in the order of the names, new members too", function()
+    local gateway = with [[function(req)
+      for name in ("hgfedcba"):gmatch(".") do req.body["x" .. name] = { b = 1, a = 2, c = 3 } end
+      return req:send("first/m")
+    end]]
+    local client = gateway:chat()
+    local _, request = first:answer(200, openai.answer())
+    local said = request.body:match('"xa".*"xh":{.-}')
+    assert.equal(8, select(2, said:gsub('"x%l":{"a":2,"b":1,"c":3}', "")))
+    client:read_response()
+  end)
+
   it("edits one attempt's copy alone", function()
     local gateway = with [[function(req)
       req:send("first/m", { edit = function(body) body.user = "only the first" end })
