@@ -80,6 +80,20 @@ void chunk_usage_merge(struct chunk_usage *into, const struct chunk_usage *from)
     into->reasoning = larger(into->reasoning, from->reasoning);
 }
 
+static int64_t sum(int64_t a, int64_t b)
+{
+    return a < 0 ? b : b < 0 ? a : a + b;
+}
+
+void chunk_usage_add(struct chunk_usage *into, const struct chunk_usage *more)
+{
+    into->prompt = sum(into->prompt, more->prompt);
+    into->completion = sum(into->completion, more->completion);
+    into->total = sum(into->total, more->total);
+    into->cached = sum(into->cached, more->cached);
+    into->reasoning = sum(into->reasoning, more->reasoning);
+}
+
 struct chunk_usage chunk_usage_none(void)
 {
     return (struct chunk_usage){-1, -1, -1, -1, -1};
@@ -239,8 +253,10 @@ static void read_tool_calls(struct walk *walk)
 {
     struct slice value = json_skip(&walk->json);
 
-    if (is_filled_list(value) || (value.len && *value.ptr == '{'))
-        claim(walk->chunk, CHUNK_TOOL_CALL, (struct slice){0});
+    if (!is_filled_list(value) && !(value.len && *value.ptr == '{'))
+        return;
+    walk->chunk->calls_tool = true;
+    claim(walk->chunk, CHUNK_TOOL_CALL, (struct slice){0});
 }
 
 /* Some servers send "" where they mean null. */

@@ -40,6 +40,7 @@ struct chunk {
                             so; ptr NULL when there is none */
     struct slice usage;  /* the usage object's span; ptr NULL when there is none */
     int index;           /* of the first choice; 0 when it says none */
+    bool calls_tool;     /* a piece of a tool call is in it, beside what else it says */
     int choices; /* how many choices: 0 for "choices": []; -1 when there is no such member */
     struct chunk_usage count; /* numbers of usage */
 };
@@ -50,6 +51,8 @@ MUST_CHECK enum err chunk_read(struct slice data, struct chunk *chunk);
 
 /* Keeps the larger of each number: usage may come in every chunk. */
 void chunk_usage_merge(struct chunk_usage *into, const struct chunk_usage *from);
+/* Adds what is known of each: of two answers in one stream. */
+void chunk_usage_add(struct chunk_usage *into, const struct chunk_usage *more);
 struct chunk_usage chunk_usage_none(void);
 
 /* Whether a client has something to show for it: the commit point. */

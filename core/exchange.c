@@ -9,6 +9,8 @@
  *             |  +--------------------------------------+
  *             |
  *             +-- on_finish: a stream --> STREAMING --> DONE
+ *             |                               |
+ *             +<-- on_broken: who goes on? ---+
  *             +-- on_finish: a reply, or a plain answer ---> DONE
  *
  * DECIDING  -> CALLING   [on_send]     the policy picked a target; or several [on_race]
@@ -17,6 +19,8 @@
  * DECIDING  -> SLEEPING  [on_sleep]
  * SLEEPING  -> DECIDING  [on_wake]
  * DECIDING  -> STREAMING [commit_stream]  the commit point: nothing is replayed from here on
+ * STREAMING -> DECIDING  [on_broken]   it broke, and res:on_break was used: x->broken is set until
+ * DECIDING  -> STREAMING [join_or_break]  another target's stream goes on in its place
  * STREAMING and DECIDING also wait for a filter that sleeps, with x->filtering set
  * (any)     -> DONE      [finish]      freed on the next turn of the loop */
 /* SPDX-License-Identifier: MIT */
@@ -30,6 +34,7 @@
 #include "loop.h"
 #include "mem.h"
 #include "policy.h"
+#include "said.h"
 #include <assert.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -86,8 +91,15 @@ struct exchange {
     bool hides;     /* what waits is not for the client */
     bool unended;   /* it was the stream's last, and no blank line ended it */
     struct buf waiting;
-    bool committed; /* the attempt's answer is the client's */
-    char id[32];    /* the client's; outlives it for the log */
+    bool committed;           /* the attempt's answer is the client's */
+    struct said *said;        /* by the stream; NULL: it does not go on when it breaks */
+    struct attempt *broken;   /* the committed one, while the policy looks for who goes on */
+    struct chunk_usage spent; /* by those that broke */
+    struct {                  /* what broke it */
+        char code[32], message[256];
+    } wrong;
+    bool joined; /* the attempt goes on with another's stream */
+    char id[32]; /* the client's; outlives it for the log */
     TAILQ_ENTRY(exchange) link;
 };
 
@@ -96,6 +108,7 @@ static const struct attempt_owner attempt_owner;
 static const struct client_owner client_owner;
 
 static void resume_filter(struct exchange *x);
+static void join_or_break(struct exchange *x, const struct policy_result *result);
 
 static void set_state(struct exchange *x, enum exchange_state state)
 {
@@ -104,6 +117,14 @@ static void set_state(struct exchange *x, enum exchange_state state)
 }
 
 /* ---- the end ---- */
+
+static struct chunk_usage usage_of(const struct exchange *x)
+{
+    struct chunk_usage usage = attempt_usage(x->attempt);
+
+    chunk_usage_add(&usage, &x->spent);
+    return usage;
+}
 
 /* Frees an attempt of x's; accepts NULL. */
 static void drop_attempt(struct exchange *x, struct attempt *attempt)
@@ -136,6 +157,10 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     policy_free(x->policy);
     race_free(x);
     drop_attempt(x, x->attempt);
+    drop_attempt(x, x->broken);
+    if (x->said)
+        said_fini(x->said);
+    mem_free(x->said);
     body_fini(&x->body);
     buf_free(&x->bytes);
     buf_free(&x->model);
@@ -171,7 +196,7 @@ static void log_request(struct exchange *x, int status, const char *code)
         log_ms(&line, "first_ms", x->first_us - x->started_us);
     log_ms(&line, "total_ms", now_us - x->started_us);
     if (x->committed) {
-        struct chunk_usage usage = attempt_usage(x->attempt);
+        struct chunk_usage usage = usage_of(x);
         if (usage.prompt >= 0)
             log_int(&line, "prompt_tokens", usage.prompt);
         if (usage.completion >= 0)
@@ -197,7 +222,7 @@ static void finish(struct exchange *x, int status, const char *code)
         x->world->on_ended(x->world->arg, x->generation, is_error(x, status, code));
     if (x->policy) {
         struct policy_end end = {
-            .usage = x->committed ? attempt_usage(x->attempt) : chunk_usage_none(),
+            .usage = x->committed ? usage_of(x) : chunk_usage_none(),
             .first_ms = x->first_us ? (x->first_us - x->started_us) / 1000 : 0,
             .total_ms = (loop_now_us() - x->started_us) / 1000,
             .code = code,
@@ -646,9 +671,13 @@ static void commit_stream(struct exchange *x)
     buf_free(&headers);
     set_state(x, STREAMING);
     x->first_us = loop_now_us();
-    policy_slim(x->policy);
-    body_fini(&x->body); /* nothing is sent again */
-    buf_free(&x->bytes);
+    if (policy_may_go_on(x->policy)) {
+        x->said = mem_new(sizeof *x->said);
+    } else {
+        policy_slim(x->policy);
+        body_fini(&x->body); /* nothing is sent again */
+        buf_free(&x->bytes);
+    }
     attempt_stream(x->attempt); /* may finish x */
 }
 
@@ -667,6 +696,10 @@ static void on_finish(void *arg, const struct policy_result *result)
 {
     struct exchange *x = arg;
 
+    if (x->broken) {
+        join_or_break(x, result);
+        return;
+    }
     if (result->kind == POLICY_REPLY) {
         reply(x, result);
         return;
@@ -715,15 +748,12 @@ static void keep_waiting(struct exchange *x, const struct sse_event *event, bool
     attempt_hold(x->attempt);
 }
 
-static void on_event(void *arg, const struct sse_event *event, const struct chunk *chunk)
+static void pass(struct exchange *x, const struct sse_event *event, const struct chunk *chunk)
 {
-    struct exchange *x = arg;
     struct buf *out = &x->world->out;
     bool hides = is_hidden(x, chunk);
     size_t before = out->len;
 
-    if (x->failed)
-        return;
     if (!policy_has_filters(x->policy)) {
         if (!hides)
             buf_add(out, event->raw);
@@ -737,6 +767,39 @@ static void on_event(void *arg, const struct sse_event *event, const struct chun
     }
     if (event->is_unended && out->len > before)
         buf_add_text(out, "\n\n");
+}
+
+/* An event of a stream that goes on where another broke. */
+static void pass_joined(struct exchange *x, const struct sse_event *event,
+                        const struct chunk *chunk)
+{
+    struct buf raw = {0};
+    struct chunk joined;
+
+    buf_add_text(&raw, "data: ");
+    said_join(x->said, event->data, chunk, &raw);
+    size_t len = raw.len - strlen("data: ");
+    buf_add_text(&raw, "\n\n");
+    struct slice data = {raw.ptr + strlen("data: "), len};
+    struct sse_event made = {
+        .data = data, .raw = buf_slice(&raw), .retry_ms = -1, .has_data = true};
+    if (data.len && chunk_read(data, &joined) == ERR_OK)
+        pass(x, &made, &joined);
+    buf_free(&raw);
+}
+
+static void on_event(void *arg, const struct sse_event *event, const struct chunk *chunk)
+{
+    struct exchange *x = arg;
+
+    if (x->failed)
+        return;
+    if (x->said && chunk)
+        said_add(x->said, event->data, chunk);
+    if (x->joined && chunk)
+        pass_joined(x, event, chunk);
+    else
+        pass(x, event, chunk);
 }
 
 static void flush(struct exchange *x)
@@ -804,6 +867,65 @@ static void on_flush(void *arg)
         attempt_pause(x->attempt);
 }
 
+/* ---- a stream that goes on with another target ---- */
+
+/* What was on its way in the broken one's place is over; it is told as if nobody had tried. */
+static void give_up(struct exchange *x, const char *code, const char *message)
+{
+    race_free(x);
+    drop_attempt(x, x->attempt);
+    x->attempt = x->broken;
+    x->broken = NULL;
+    x->committed = true;
+    event_del(&x->timer);
+    break_stream(x, code, message);
+}
+
+/* The policy has looked for who goes on. */
+static void join_or_break(struct exchange *x, const struct policy_result *result)
+{
+    if (result->kind != POLICY_RESPONSE) {
+        give_up(x, x->wrong.code, x->wrong.message);
+        return;
+    }
+    struct chunk_usage usage = attempt_usage(x->broken);
+    chunk_usage_add(&x->spent, &usage);
+    drop_attempt(x, x->broken);
+    x->broken = NULL;
+    x->committed = x->joined = true;
+    set_state(x, STREAMING);
+    attempt_stream(x->attempt); /* may finish x */
+}
+
+static void on_broken(struct exchange *x, const struct attempt_fault *fault)
+{
+    struct policy_outcome outcome = judge(x, x->attempt, fault);
+    struct trail_item *item = x->trail_count ? &x->trail[x->trail_count - 1] : NULL;
+    struct buf said = {0};
+    const char *code = fault->fault == ERR_TIMEOUT ? "stream_timeout"
+                       : fault->fault              ? "stream_truncated"
+                                                   : outcome.code;
+
+    if (item)
+        snprintf(item->code, sizeof item->code, "broken");
+    log_attempt(
+        x, &(struct trail_item){.target = (char *)attempt_target(x->attempt).ptr, .code = "broken"},
+        x->attempt, outcome.message, false);
+    snprintf(x->wrong.code, sizeof x->wrong.code, "%s", code);
+    snprintf(x->wrong.message, sizeof x->wrong.message, "%s", outcome.message);
+    if (x->said && policy_may_go_on(x->policy) && said_may_go_on(x->said, &said)) {
+        flush(x);
+        x->broken = x->attempt;
+        x->attempt = NULL;
+        x->committed = false;
+        set_state(x, DECIDING);
+        policy_go_on(x->policy, buf_slice(&said)); /* may finish x */
+    } else {
+        break_stream(x, x->wrong.code, x->wrong.message);
+    }
+    buf_free(&said);
+}
+
 static void on_end(void *arg, const struct attempt_fault *fault)
 {
     struct exchange *x = arg;
@@ -813,15 +935,7 @@ static void on_end(void *arg, const struct attempt_fault *fault)
         return;
     }
     if (fault) {
-        struct policy_outcome outcome = judge(x, x->attempt, fault);
-        const char *code = fault->fault == ERR_TIMEOUT ? "stream_timeout"
-                           : fault->fault              ? "stream_truncated"
-                                                       : outcome.code;
-        log_attempt(x,
-                    &(struct trail_item){.target = (char *)attempt_target(x->attempt).ptr,
-                                         .code = "broken"},
-                    x->attempt, outcome.message, false);
-        break_stream(x, code, outcome.message);
+        on_broken(x, fault);
         return;
     }
     struct client *client = x->client;
@@ -1006,6 +1120,7 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
     x->generation = generation_share(world->generation);
     x->client = client;
     x->started_us = loop_now_us();
+    x->spent = chunk_usage_none();
     snprintf(x->id, sizeof x->id, "%s", client_id(client));
     x->request.id = x->id;
     x->request.endpoint = endpoint;
@@ -1034,7 +1149,9 @@ void exchange_cut_all(struct exchange_world *world)
     shadow_cancel_all(&world->shadows);
     for (x = TAILQ_FIRST(&world->live); x; x = next) {
         next = TAILQ_NEXT(x, link);
-        if (x->state == STREAMING)
+        if (x->broken && x->state != DONE)
+            give_up(x, "shutting_down", "the gateway is stopping");
+        else if (x->state == STREAMING)
             break_stream(x, "shutting_down", "the gateway is stopping");
         else if (x->state != DONE)
             refuse(x, &(struct answer_error){.status = 503,

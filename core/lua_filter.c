@@ -20,7 +20,8 @@ struct lua_texts { /* a plain answer on its way through the filters, text by tex
 bool policy_has_filters(const struct policy *policy)
 {
     /* A filter that overran is not asked again, for each event of its stream would cost that. */
-    return policy->committed && policy->committed->filters_ref != LUA_NOREF && !policy->overran;
+    return policy->committed && policy->committed->filters_ref != LUA_NOREF && !policy->overran &&
+           !policy->goes_on;
 }
 
 static void log_error(struct policy *policy, lua_State *co)

@@ -48,6 +48,13 @@ static int response_on_end(lua_State *L)
     return 1;
 }
 
+/* res:on_break(fn) -> res */
+static int response_on_break(lua_State *L)
+{
+    add_function(L, &check_response(L)->breaks_ref);
+    return 1;
+}
+
 static void visit_header(void *arg, struct slice name, struct slice value)
 {
     lua_State *L = arg;
@@ -89,6 +96,7 @@ void lua_response_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"map", response_map},
+        {"on_break", response_on_break},
         {"on_end", response_on_end},
         {NULL, NULL},
     };
@@ -115,7 +123,7 @@ void lua_response_push(lua_State *L, struct policy *policy, const struct policy_
     response->attempt = answer->attempt;
     response->status = answer->status;
     response->stream = answer->stream;
-    response->filters_ref = response->ends_ref = LUA_NOREF;
+    response->filters_ref = response->ends_ref = response->breaks_ref = LUA_NOREF;
     response->next = policy->responses;
     policy->responses = response;
     lua_pushlstring(L, answer->target.ptr, answer->target.len);
@@ -124,6 +132,42 @@ void lua_response_push(lua_State *L, struct policy *policy, const struct policy_
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
     response->self_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void swap(int *one, int *other)
+{
+    int kept = *one;
+
+    *one = *other;
+    *other = kept;
+}
+
+/* Appends the functions behind *from to those behind *to. */
+static void add_functions(lua_State *L, int *to, int *from)
+{
+    if (*to == LUA_NOREF)
+        swap(to, from);
+    if (*from == LUA_NOREF)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, *to);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, *from); /* [to, from] */
+    int before = (int)lua_objlen(L, -2), count = (int)lua_objlen(L, -1);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -3, before + i);
+    }
+    lua_pop(L, 2);
+}
+
+void lua_response_adopt(lua_State *L, struct lua_response *first, struct lua_response *next)
+{
+    first->attempt = next->attempt;
+    next->attempt = NULL;
+    swap(&first->target_ref, &next->target_ref);
+    add_functions(L, &next->filters_ref, &first->filters_ref);
+    swap(&first->filters_ref, &next->filters_ref);
+    add_functions(L, &first->ends_ref, &next->ends_ref);
+    add_functions(L, &first->breaks_ref, &next->breaks_ref);
 }
 
 void lua_response_close(lua_State *L, struct lua_response *response)
@@ -136,5 +180,6 @@ void lua_response_close(lua_State *L, struct lua_response *response)
     luaL_unref(L, LUA_REGISTRYINDEX, response->target_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, response->filters_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, response->ends_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, response->breaks_ref);
     mem_free(response);
 }

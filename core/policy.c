@@ -10,6 +10,8 @@
  *   |           |   |
  *   +-----------+---+   policy_resume_answer, _failure, _sleep
  *
+ * FINISHED -> RUNNING [policy_go_on]  its stream broke, and res:on_break was used
+ *
  * The edges are in resume(); a yield always has a host function behind it. */
 /* SPDX-License-Identifier: MIT */
 #include "embed.h"
@@ -412,6 +414,7 @@ void lua_give_coroutine(struct policy *policy, bool reusable)
 /* ---- how a policy ends ---- */
 
 static void finish_with_error(struct policy *policy, const char *message);
+static void resume(struct policy *policy, int args);
 
 void lua_push_trail(lua_State *L, struct policy *policy)
 {
@@ -685,6 +688,80 @@ static void raise_in_log(struct policy *policy)
     buf_free(&text);
 }
 
+/* ---- a stream that goes on ---- */
+
+static void log_break(struct policy *policy, const char *error)
+{
+    struct log_line line = log_begin(LOG_ERROR, "on_break_error");
+
+    log_str(&line, "id", policy->request->id);
+    log_str(&line, "code", lua_guard_code(policy->overran, "policy_error"));
+    log_int(&line, "generation", policy->generation->number);
+    log_str(&line, "error", error);
+    log_end(&line);
+}
+
+/* The response that on_break's functions gave, if it can go on; its results are the stack. */
+static struct lua_response *find_next(struct policy *policy)
+{
+    lua_State *co = policy->co;
+    struct lua_response *next = lua_response_test(co, 1);
+
+    if (next && next->policy == policy && next->attempt)
+        return next;
+    if (!lua_isnoneornil(co, 1))
+        log_break(policy, "on_break gives the response of its last req:send, or nothing");
+    return NULL;
+}
+
+static void finish_break(struct policy *policy, int status)
+{
+    lua_State *L = policy->generation->L, *co = policy->co;
+    struct policy_result result = {.kind = POLICY_NOBODY};
+    struct lua_response *next = status ? NULL : find_next(policy);
+
+    if (status) {
+        const char *message = lua_tostring(co, -1);
+        luaL_traceback(L, co, message ? message : "an error that is no text", 0);
+        log_break(policy, lua_tostring(L, -1));
+    }
+    lua_give_coroutine(policy, status == 0);
+    policy->goes_on = false;
+    if (next) {
+        lua_response_adopt(L, policy->committed, next);
+        result =
+            (struct policy_result){.kind = POLICY_RESPONSE, .attempt = policy->committed->attempt};
+    }
+    lua_settop(L, 0);
+    if (policy->overran == LUA_GUARD_MEMORY)
+        lua_guard_recover(&policy->generation->guard);
+    policy->host->on_finish(policy->host_arg, &result);
+}
+
+bool policy_may_go_on(const struct policy *policy)
+{
+    return policy->committed && policy->committed->breaks_ref != LUA_NOREF && !policy->overran;
+}
+
+void policy_go_on(struct policy *policy, struct slice said)
+{
+    lua_State *L = policy->generation->L;
+
+    if (!policy->co) /* else it is the filters', between two events */
+        lua_take_coroutine(policy);
+    luaL_checkstack(policy->co, 8, "no room");
+    policy->goes_on = true;
+    policy->committed->attempt = NULL; /* the host's alone from here on */
+    lua_push_runtime(L, "go_on");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->committed->breaks_ref);
+    lua_pushlstring(L, said.ptr ? said.ptr : "", said.len);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->failure_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, policy->failure_ref);
+    policy->failure_ref = LUA_NOREF;
+    lua_xmove(L, policy->co, 4);
+    resume(policy, 3);
+}
+
 static void resume(struct policy *policy, int args)
 {
     policy->state = POLICY_RUNNING;
@@ -695,7 +772,9 @@ static void resume(struct policy *policy, int args)
         return;
     }
     policy->state = POLICY_FINISHED;
-    if (status)
+    if (policy->goes_on)
+        finish_break(policy, status);
+    else if (status)
         raise_in_log(policy);
     else
         finish(policy);

@@ -78,7 +78,11 @@ struct policy_send {
     const struct body_edits *edits; /* the policy's, over these */
 };
 
-enum policy_result_kind { POLICY_RESPONSE, POLICY_REPLY };
+enum policy_result_kind {
+    POLICY_RESPONSE,
+    POLICY_REPLY,
+    POLICY_NOBODY, /* of policy_go_on: nobody goes on */
+};
 
 struct policy_result {
     enum policy_result_kind kind;
@@ -189,6 +193,13 @@ MUST_CHECK enum policy_filtered policy_filter_resume(struct policy *policy, stru
 /* Of a filter that failed: its code, and a sentence for the client. */
 const char *policy_code(const struct policy *policy);
 const char *policy_sentence(const struct policy *policy);
+
+/* Whether res:on_break was used: the committed stream may go on with another target. */
+bool policy_may_go_on(const struct policy *policy);
+
+/* The stream broke, was judged, and said so much: the functions of res:on_break run.  They send and
+ * sleep as a policy does; on_finish comes once more, with a response that is a stream or nobody. */
+void policy_go_on(struct policy *policy, struct slice said);
 
 struct policy_end {
     struct chunk_usage usage;

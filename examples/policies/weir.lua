@@ -4,6 +4,7 @@ local at_home = require("at_home")
 local clamp = require("clamp")
 local count = require("count")
 local first_of = require("first_of")
+local go_on = require("go_on")
 local mask = require("mask")
 local once_more = require("once_more")
 local patient = require("patient")
@@ -27,5 +28,6 @@ return {
     patient   = patient("groq/llama-3.1-8b-instant", "laptop/llama3.2"),
     shout     = shout(away),
     mask      = mask(away, "Project Heron"),
+    go_on     = go_on("groq/llama-3.3-70b-versatile", "laptop/llama3.2"),
   },
 }

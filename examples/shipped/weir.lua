@@ -3,6 +3,7 @@ local weir = require("weir")
 local balance = require("policies.balance")
 local cap = require("policies.cap")
 local cheapest = require("policies.cheapest")
+local continue = require("policies.continue")
 local fastest = require("policies.fastest")
 local retry = require("policies.retry")
 local route = require("policies.route")
@@ -18,6 +19,7 @@ return {
   providers = {
     groq   = { type = "groq", key = weir.env "GROQ_API_KEY" },
     openai = { type = "openai", key = weir.env "OPENAI_API_KEY" },
+    openrouter = { type = "openrouter", key = weir.env "OPENROUTER_API_KEY" },
     laptop = { type = "openai", base_url = "http://127.0.0.1:11434/v1" },
   },
   models = {
@@ -26,6 +28,7 @@ return {
     cheapest = cheapest({ "groq/llama-3.1-8b-instant", "openai/gpt-4o-mini", "laptop/llama3.2" }, {
       prices = { ["laptop/llama3.2"] = { input = 0, output = 0 } },
     }),
+    continue = continue { "openrouter/mistralai/mistral-small", "laptop/llama3.2" },
     sticky   = sticky(large),
     retry    = retry("laptop/llama3.2", { times = 3, pause = 1 }),
     shadow   = shadow(waterfall(large), { to = "laptop/llama3.2", share = 0.1 }),

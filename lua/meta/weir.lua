@@ -115,6 +115,13 @@ local Response = {}
 ---@return weir.Response self
 function Response:map(filter) end
 
+---Runs when a stream breaks after its commit point, with its text so far: gives a response of
+---req:send whose events go on in its place, or nothing. Never inside a tool call, and never after
+---the finish.
+---@param fn fun(said: string, err: weir.Failure): weir.Response|nil
+---@return weir.Response self
+function Response:on_break(fn) end
+
 ---Runs after the last byte.
 ---@param fn fun(result: weir.End)
 ---@return weir.Response self

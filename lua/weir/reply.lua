@@ -11,6 +11,7 @@ local host = require("weir.host")
 local Reply = { is_reply = true, __metatable = false }
 Reply.__index = {
   map = function(self) return self end,
+  on_break = function(self) return self end,
   on_end = function(self) return self end,
 }
 

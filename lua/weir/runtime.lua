@@ -24,6 +24,16 @@ runtime.reply = reply
 runtime.filter = filters.run
 runtime.suggest = suggest
 
+--- A committed stream broke: the first of res:on_break's functions that has somebody to go on.
+---@param fns (fun(said: string, err: weir.Failure): weir.Response|nil)[]
+---@return weir.Response|nil
+function runtime.go_on(fns, said, err)
+  for i = 1, #fns do
+    local res = fns[i](said, err)
+    if res then return res end
+  end
+end
+
 --- Weir's own provider of that type; nil when there is none.
 local function own_provider(type_name)
   if not host.embedded("weir.providers." .. type_name) then return nil end

@@ -89,6 +89,7 @@ return {
     nonsense = function() return 42 end,
     nothing = function() end,
     own_error = function() return nil, { code = "too_loud", status = 418, message = "hush" } end,
+    continue = require("policies.continue") { "first/a", "second/b" },
     race = function(req) return req:race({ "first/a", "second/b" }, { after = 0.05 }) end,
     cooled = function(req)
       weir.target("first/a"):cool(30)
@@ -171,6 +172,14 @@ scenarios.list = {
   { "an error of the policy's own", "own_error", {} },
   { "a race", "race", { "stall" } },
   { "a race that both lose", "race", { 500 }, { 503 } },
+  { "a stream that goes on after a cut", "continue", { "truncated", with { after = 2 } },
+    { 200, { text = "and four" } }, only = "stream" },
+  { "a stream that goes on after a stall", "continue", { "stall", with { after = 2 } },
+    { 200, { text = "and four" } }, only = "stream" },
+  { "a stream that nobody goes on with", "continue", { "truncated", with { after = 2 } }, { 500 },
+    only = "stream" },
+  { "a stream that breaks in a tool call", "continue",
+    { "truncated", with { after = 1, tool = { name = "f" } } }, only = "stream" },
   { "a target that a policy cooled", "cooled", { 200 } },
 }
 
