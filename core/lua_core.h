@@ -40,7 +40,7 @@ struct policy {
     struct lua_response *committed;
     int failure_ref; /* an err that waits for policy_resume_failure */
     enum policy_state state;
-    double soonest; /* seconds until a target that req:available left out is back; < 0: none */
+    int64_t soonest_us; /* when a target that req:available left out is back; 0: none */
     const char *cooling_reason;
     struct body_edits edits;
     int body_ref;                 /* the document behind req.body, or LUA_NOREF */

@@ -125,21 +125,21 @@ static int64_t cooling_until(const struct policy *policy, const struct target *t
     return keys > own ? keys : own;
 }
 
-static void note_cooling(struct policy *policy, int64_t wait_us, const char *reason)
+static void note_cooling(struct policy *policy, int64_t until_us, const char *reason,
+                         int64_t now_us)
 {
-    double wait = (double)wait_us / 1e6;
-
-    if (policy->soonest >= 0 && policy->soonest <= wait)
+    if (policy->soonest_us > now_us && policy->soonest_us <= until_us)
         return;
-    policy->soonest = wait;
+    policy->soonest_us = until_us;
     policy->cooling_reason = reason;
 }
 
-/* req:available(targets) -> list of those that are not cooling, in order */
+/* req:available(targets) -> list of those that are not cooling, in order; where it is empty, the
+ * seconds until the first is back */
 static int request_available(lua_State *L)
 {
     struct policy *policy = check_request(L);
-    int64_t now_us = loop_now_us();
+    int64_t now_us = loop_now_us(), soonest_us = 0;
     int kept = 0;
 
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -152,13 +152,18 @@ static int request_available(lua_State *L)
         struct target target = check_target(L, -1, policy);
         int64_t until = cooling_until(policy, &target, now_us, &reason);
         if (until) {
-            note_cooling(policy, until - now_us, reason);
+            note_cooling(policy, until, reason, now_us);
+            if (!soonest_us || until < soonest_us)
+                soonest_us = until;
             lua_pop(L, 1);
         } else {
             lua_rawseti(L, 3, ++kept);
         }
     }
-    return 1;
+    if (kept || !soonest_us)
+        return 1;
+    lua_pushnumber(L, (double)(soonest_us - now_us) / 1e6);
+    return 2;
 }
 
 /* ---- sending ---- */

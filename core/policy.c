@@ -519,6 +519,17 @@ static void finish_with_table(struct policy *policy, lua_State *L, const char *c
     buf_free(&body);
 }
 
+/* Pushes the seconds until a target that req:available left out is back, or nil. */
+static void push_soonest(lua_State *L, const struct policy *policy)
+{
+    int64_t wait_us = policy->soonest_us - loop_now_us();
+
+    if (wait_us > 0)
+        lua_pushnumber(L, (double)wait_us / 1e6);
+    else
+        lua_pushnil(L);
+}
+
 static int code_of(lua_State *L)
 {
     lua_getfield(L, 1, "code");
@@ -544,8 +555,9 @@ static void finish_with_failure(struct policy *policy, lua_State *L)
     add_code(L, &code);
     lua_push_runtime(L, "failure");
     lua_insert(L, -2);
-    lua_push_trail(L, policy); /* [failure, err, trail] */
-    if (lua_call_traced(L, 2, 1) || !lua_istable(L, -1)) {
+    lua_push_trail(L, policy);
+    push_soonest(L, policy); /* [failure, err, trail, soonest] */
+    if (lua_call_traced(L, 3, 1) || !lua_istable(L, -1)) {
         struct log_line line = log_begin(LOG_ERROR, "failure_not_worded");
         log_str(&line, "id", policy->request->id);
         log_str(&line, "error", lua_tostring(L, -1));
@@ -573,8 +585,8 @@ static void push_code(lua_State *L, const char *code, const char *message)
 static void push_err(struct policy *policy, lua_State *L, const char *code, const char *message)
 {
     push_code(L, code, message);
-    if (policy->soonest >= 0) {
-        lua_pushnumber(L, policy->soonest);
+    if (policy->soonest_us > loop_now_us()) {
+        push_soonest(L, policy);
         lua_setfield(L, -2, "retry_after");
         lua_pushstring(L, policy->cooling_reason ? policy->cooling_reason : "");
         lua_setfield(L, -2, "reason");
@@ -807,7 +819,6 @@ struct policy *policy_new(struct generation *generation, const struct policy_req
     policy->host = host;
     policy->host_arg = arg;
     policy->failure_ref = policy->body_ref = policy->request_ref = LUA_NOREF;
-    policy->soonest = -1;
     lua_take_coroutine(policy);
     return policy;
 }

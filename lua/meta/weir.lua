@@ -49,6 +49,7 @@ local Request = {}
 ---The targets that are not cooling, in order; empty when all are.
 ---@param targets weir.Target[]
 ---@return weir.Target[]
+---@return number|nil wait seconds until the first is back, where none is available
 function Request:available(targets) end
 
 ---One attempt; waits until it commits or fails. What an earlier send gave is dropped.

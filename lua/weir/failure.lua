@@ -61,13 +61,21 @@ local function body_of(error)
   return { error = error }
 end
 
---- The shortest wait that anybody named, in whole seconds.
-local function soonest(err, trail, default)
-  local least = tonumber(err.retry_after)
-  for _, attempt in ipairs(trail) do
-    local wait = attempt.retry_after
-    if wait and (not least or wait < least) then least = wait end
+--- Of the attempts, the shortest wait that holds: each target's last one counts.
+local function shortest(trail)
+  local waits, least = {}, trail.free
+  for _, attempt in ipairs(trail) do waits[attempt.target or "?"] = attempt.retry_after end
+  for _, wait in pairs(waits) do
+    if not least or wait < least then least = wait end
   end
+  return least
+end
+
+--- Whole seconds until it is worth to ask again. What a policy says itself holds; what send said
+--- in err is as old as its attempt, and the trail knows how much of it is left.
+local function soonest(err, trail, default)
+  local own = tonumber(err.retry_after)
+  local least = own and not err.target and own or shortest(trail) or own
   return math.max(1, math.min(math.ceil(least or default), MAX_WAIT))
 end
 
@@ -188,12 +196,15 @@ end
 
 --- The answer for the client. err is what the policy returned after nil (a failure of send's,
 --- a table of its own, a string or nothing); trail lists { target, code, status, ms,
---- retry_after } of every attempt. An exception in a policy is { code = "policy_error" }.
+--- retry_after } of every attempt. An exception in a policy is { code = "policy_error" }. free
+--- are the seconds until a target is back that was passed over, for it was cooling.
 ---@param err any
 ---@param trail table[]|nil
+---@param free number|nil
 ---@return { status: integer, headers: table<string, string>, body: table }
-function failure.reply(err, trail)
+function failure.reply(err, trail, free)
   local attempts = failed(trail)
+  attempts.free = free
   err = as_failure(err, attempts)
   local code = err.code
   if code == "exhausted" and #attempts == 0 then return exhausted(err) end

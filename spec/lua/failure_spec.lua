@@ -79,6 +79,31 @@ describe("failure, every target", function()
       { reply.body.error.type, reply.body.error.code, reply.body.error.param })
   end)
 
+  it("counts a target's last attempt alone", function()
+    local reply = after(attempt("a/x", "rate_limited", 429, 0), attempt("b/y", "rate_limited", 429,
+      40), attempt("a/x", "rate_limited", 429, 30))
+    assert.equal("30", reply.headers["retry-after"])
+  end)
+
+  it("counts a target that was passed over, for it was cooling", function()
+    local trail = { attempt("a/x", "rate_limited", 429, 30) }
+    local err = { code = "rate_limited", target = "a/x", retry_after = 30 }
+    assert.equal("5", failure.reply(err, trail, 4.2).headers["retry-after"])
+    assert.equal("30", failure.reply(err, trail, 50).headers["retry-after"])
+  end)
+
+  it("says what is left of a wait, and not how long it was", function()
+    local err = { code = "rate_limited", target = "a/x", retry_after = 30 }
+    local trail = { attempt("a/x", "rate_limited", 429, 12) }
+    assert.equal("12", failure.reply(err, trail).headers["retry-after"])
+  end)
+
+  it("lets what a policy says itself stand", function()
+    local trail = { attempt("a/x", "rate_limited", 429, 12) }
+    local err = { code = "rate_limited", retry_after = 45 }
+    assert.equal("45", failure.reply(err, trail, 3).headers["retry-after"])
+  end)
+
   it("tells the SDKs not to sleep through a wait of more than a minute", function()
     assert.is_nil(after(attempt("a/x", "rate_limited", 429, 60)).headers["x-should-retry"])
     local headers = after(attempt("a/x", "rate_limited", 429, 60.5)).headers
