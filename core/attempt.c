@@ -26,7 +26,7 @@
 enum {
     ERROR_BODY_MAX = 64 * 1024,   /* bytes of an error that are looked at */
     PLAIN_MAX = 64 * 1024 * 1024, /* bytes of a plain answer */
-    HELD_MAX = SSE_MAX_EVENT,     /* bytes of a stream before its commit point */
+    HELD_MAX = SSE_MAX_EVENT,     /* 16 MiB; bytes of a stream before its commit point */
 };
 
 enum attempt_state { OPENING, COLLECTING, WAITING, READY, STREAMING, OVER };
@@ -45,7 +45,9 @@ struct attempt {
     struct chunk_usage usage;
     int64_t deadline_us; /* of the whole request */
     int64_t started_us, open_us, commit_us;
-    int64_t content_us; /* when the last event with content came */
+    int64_t shown_us;   /* to the first event that a client has something to show for; -1 */
+    int64_t content_us; /* when the last such event came */
+    enum commit commit; /* what the commit point is */
     int status;
     enum attempt_state state;
     bool stream; /* the client asked for one */
@@ -89,7 +91,8 @@ static int64_t next_deadline(const struct attempt *attempt)
         sooner(&soonest, attempt->started_us, attempt->timeout.connect_ms);
     if (attempt->commit_us < 0)
         sooner(&soonest, attempt->started_us, attempt->timeout.first_ms);
-    else if (!attempt->paused && attempt->state == STREAMING)
+    bool is_streaming = attempt->state == STREAMING && !attempt->paused;
+    if (is_streaming || (attempt->state == WAITING && attempt->shown_us >= 0))
         sooner(&soonest, attempt->content_us, attempt->timeout.idle_ms);
     return soonest;
 }
@@ -119,7 +122,8 @@ static const char *phase_of(const struct attempt *attempt, int64_t now_us)
     if (attempt->open_us < 0 && attempt->timeout.connect_ms &&
         age_ms >= attempt->timeout.connect_ms)
         return "connect";
-    return attempt->commit_us < 0 ? "first" : "idle";
+    bool first_is_over = attempt->timeout.first_ms && age_ms >= attempt->timeout.first_ms;
+    return attempt->commit_us < 0 && first_is_over ? "first" : "idle";
 }
 
 static const char *timeout_message(const char *phase)
@@ -290,7 +294,7 @@ static void finish_plain(struct attempt *attempt)
     } else {
         chunk_usage_merge(&attempt->usage, &chunk.count);
         attempt->state = READY;
-        attempt->commit_us = loop_now_us() - attempt->started_us;
+        attempt->commit_us = attempt->shown_us = loop_now_us() - attempt->started_us;
         attempt->owner->on_commit(attempt->arg, attempt);
     }
 }
@@ -344,10 +348,14 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
     chunk_usage_merge(&attempt->usage, &chunk->count);
     if (chunk->finish.ptr)
         attempt->finished = true;
-    if (chunk_commits(chunk)) {
+    if (!chunk_commits(chunk))
+        return;
+    attempt->content_us = loop_now_us();
+    if (attempt->shown_us < 0)
+        attempt->shown_us = attempt->content_us - attempt->started_us;
+    if (attempt->commit == COMMIT_FIRST ||
+        (attempt->commit == COMMIT_CONTENT && chunk->kind != CHUNK_REASONING))
         attempt->committed = true;
-        attempt->content_us = loop_now_us();
-    }
 }
 
 /* Nothing after [DONE] or an error counts. */
@@ -380,7 +388,10 @@ static void on_sse_event(void *arg, const struct sse_event *event)
 /* What a batch of events before the commit point comes to. */
 static void settle_waiting(struct attempt *attempt)
 {
-    if (attempt->committed) {
+    bool is_whole = attempt->commit == COMMIT_WHOLE && attempt->done && attempt->shown_us >= 0 &&
+                    !attempt->error.len && !attempt->garbage;
+
+    if (attempt->committed || is_whole) {
         attempt->state = READY;
         attempt->commit_us = loop_now_us() - attempt->started_us;
         upstream_pause(attempt->transfer);
@@ -392,7 +403,7 @@ static void settle_waiting(struct attempt *attempt)
     } else if (attempt->done) {
         fail_or_end(attempt, ERR_TRUNCATED, "first", "the stream ended before any content");
     } else if (attempt->held.len > HELD_MAX) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "first", "too much came before any content");
+        fail_or_end(attempt, ERR_BAD_RESPONSE, "first", "too much came before the commit point");
     }
 }
 
@@ -449,6 +460,13 @@ static void finish_stream(struct attempt *attempt, enum err err, const char *det
         attempt->owner->on_flush(attempt->arg);
         return;
     }
+    bool whole = !err && attempt->finished && !attempt->provider->done_required;
+    if (attempt->state == WAITING && attempt->shown_us >= 0 && !attempt->committed &&
+        !is_closed(attempt) && !whole) { /* something came; not all of it */
+        fail_or_end(attempt, err ? err : ERR_TRUNCATED, "first",
+                    err ? detail : "the stream ended without a finish_reason and without [DONE]");
+        return;
+    }
     if (attempt->state == WAITING && (attempt->committed || is_closed(attempt) || !err)) {
         if (!attempt->committed && !is_closed(attempt) && attempt->held.len &&
             attempt->held.ptr[0] == '{') {
@@ -464,7 +482,6 @@ static void finish_stream(struct attempt *attempt, enum err err, const char *det
         settle_streaming(attempt);
         return;
     }
-    bool whole = !err && attempt->finished && !attempt->provider->done_required;
     if (attempt->state == STREAMING && whole) {
         end(attempt, NULL);
         return;
@@ -513,7 +530,8 @@ struct attempt *attempt_new(const struct attempt_new *made)
     attempt->stream = made->call.stream;
     attempt->hides_usage = made->call.add_usage;
     attempt->usage = chunk_usage_none();
-    attempt->open_us = attempt->commit_us = -1;
+    attempt->commit = made->commit;
+    attempt->open_us = attempt->commit_us = attempt->shown_us = -1;
     attempt->started_us = loop_now_us();
     event_assign(&attempt->timer, made->base, -1, 0, on_timer, attempt);
     attempt->transfer = adapter_open(made->upstream, &made->call, &handler, attempt);
@@ -598,6 +616,11 @@ int64_t attempt_open_us(const struct attempt *attempt)
 int64_t attempt_commit_us(const struct attempt *attempt)
 {
     return attempt->commit_us;
+}
+
+int64_t attempt_shown_us(const struct attempt *attempt)
+{
+    return attempt->shown_us;
 }
 
 void attempt_take_body(struct attempt *attempt, struct buf *body)

@@ -41,6 +41,7 @@ struct attempt_new {
     struct adapter_call call;
     struct slice target; /* copied */
     struct timeouts timeout;
+    enum commit commit;
     int64_t deadline_us; /* of the whole request; monotonic; 0: none */
     const struct attempt_owner *owner;
     void *arg;
@@ -65,6 +66,7 @@ struct transfer *attempt_transfer(const struct attempt *attempt); /* for its hea
 int64_t attempt_age_us(const struct attempt *attempt);
 int64_t attempt_open_us(const struct attempt *attempt);   /* connecting took; -1: did not connect */
 int64_t attempt_commit_us(const struct attempt *attempt); /* to the commit point; -1: not reached */
+int64_t attempt_shown_us(const struct attempt *attempt);  /* to what could be shown; -1: nothing */
 
 /* A committed plain answer: its bytes move to body. */
 void attempt_take_body(struct attempt *attempt, struct buf *body);

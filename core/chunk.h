@@ -58,5 +58,12 @@ struct chunk_usage chunk_usage_none(void);
 /* Whether a client has something to show for it: the commit point. */
 bool chunk_commits(const struct chunk *chunk);
 
+enum commit {               /* what is a stream's commit point */
+              COMMIT_FIRST, /* the first message that chunk_commits: content, reasoning, a tool call
+                               … */
+              COMMIT_CONTENT, /* the same without reasoning */
+              COMMIT_WHOLE,   /* its end, when it ended well */
+};
+
 /* The stable word, e.g. "tool_call". */
 const char *chunk_kind_name(enum chunk_kind kind);

@@ -59,6 +59,7 @@ struct racer { /* one target of a race */
     const struct provider *provider;
     char *target, *model;
     struct timeouts timeout;
+    enum commit commit;
     struct attempt *attempt; /* NULL: is not running */
 };
 
@@ -333,6 +334,7 @@ static struct attempt *start_attempt(struct exchange *x, const struct policy_sen
                  .header_count = forwarded_headers(x, headers, 3)},
         .target = send->target,
         .timeout = send->timeout,
+        .commit = send->commit,
         .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
         .owner = &attempt_owner,
         .arg = x,
@@ -388,6 +390,7 @@ static void start_racer(struct exchange *x)
         .target = slice_of(racer->target),
         .model = slice_of(racer->model),
         .timeout = racer->timeout,
+        .commit = racer->commit,
         .body = &x->body,
         .edits = race->edits,
     };
@@ -412,7 +415,8 @@ static void on_race(void *arg, const struct policy_send *sends, size_t count, do
         x->race->racers[i] = (struct racer){.provider = sends[i].provider,
                                             .target = mem_dup(sends[i].target),
                                             .model = mem_dup(sends[i].model),
-                                            .timeout = sends[i].timeout};
+                                            .timeout = sends[i].timeout,
+                                            .commit = sends[i].commit};
     start_racer(x);
 }
 
@@ -520,7 +524,7 @@ static void on_commit(void *arg, struct attempt *attempt)
 
     if (x->trail_count < TRAIL_MAX) {
         struct trail_item *item = add_trail(x, attempt, "ok", attempt_status(attempt));
-        limits_answered(x->world->limits, attempt_target(attempt), attempt_commit_us(attempt));
+        limits_answered(x->world->limits, attempt_target(attempt), attempt_shown_us(attempt));
         log_attempt(x, item, attempt, NULL, false);
     }
     if (x->race)

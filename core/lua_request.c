@@ -211,10 +211,27 @@ static void read_timeout(lua_State *L, int index, struct timeouts *timeout)
     lua_pop(L, 1);
 }
 
-/* Leaves the edit function, or nil, on the stack. */
-static void read_options(lua_State *L, int index, struct timeouts *timeout)
+static void read_commit(lua_State *L, int index, enum commit *commit)
 {
-    static const char *const options[] = {"edit", "timeout", NULL};
+    static const char *const words[] = {
+        [COMMIT_FIRST] = "first", [COMMIT_CONTENT] = "content", [COMMIT_WHOLE] = "whole"};
+
+    lua_getfield(L, index, "commit");
+    const char *said = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    bool known = lua_isnil(L, -1);
+    for (size_t i = 0; i < sizeof words / sizeof *words && !known; i++) {
+        known = strcmp(words[i], said) == 0;
+        *commit = (enum commit)i;
+    }
+    if (!known)
+        luaL_error(L, "commit must be \"first\", \"content\" or \"whole\"");
+    lua_pop(L, 1);
+}
+
+/* Leaves the edit function, or nil, on the stack. */
+static void read_options(lua_State *L, int index, struct policy_send *send)
+{
+    static const char *const options[] = {"commit", "edit", "timeout", NULL};
 
     if (lua_isnoneornil(L, index)) {
         lua_pushnil(L);
@@ -222,7 +239,8 @@ static void read_options(lua_State *L, int index, struct timeouts *timeout)
     }
     luaL_checktype(L, index, LUA_TTABLE);
     check_names(L, index, options, "send's options");
-    read_timeout(L, index, timeout);
+    read_timeout(L, index, &send->timeout);
+    read_commit(L, index, &send->commit);
     lua_getfield(L, index, "edit");
     if (!lua_isnil(L, -1) && !lua_isfunction(L, -1))
         luaL_error(L, "edit must be a function over the attempt's copy of the body");
@@ -299,7 +317,7 @@ static void prepare(lua_State *L, struct policy *policy, struct sending *sending
     };
     if (++policy->sends > SENDS_MAX)
         luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
-    read_options(L, 3, &send->timeout);
+    read_options(L, 3, send);
     if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
         lua_error(L);
     if (!lua_isnil(L, -1)) {
@@ -349,7 +367,7 @@ static int request_shadow(lua_State *L)
 /* Seconds between two starts; reads the race's options. */
 static double read_race(lua_State *L, int index)
 {
-    static const char *const options[] = {"after", "timeout", NULL};
+    static const char *const options[] = {"after", "commit", "timeout", NULL};
 
     luaL_checktype(L, index, LUA_TTABLE);
     check_names(L, index, options, "race's options");
@@ -387,6 +405,7 @@ static int request_race(lua_State *L)
             .edits = &policy->edits,
             .model = slice_is(target.model, "*") ? policy->request->model : target.model};
         read_timeout(L, 3, &sends[i].timeout);
+        read_commit(L, 3, &sends[i].commit);
     }
     if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
         return lua_error(L);

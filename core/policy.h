@@ -71,9 +71,10 @@ struct policy_request { /* borrowed for the policy's life */
 
 struct policy_send {
     const struct provider *provider;
-    struct slice target;            /* "provider/model"; borrowed during the call, like the rest */
-    struct slice model;             /* the model's name at the provider */
-    struct timeouts timeout;        /* complete */
+    struct slice target;     /* "provider/model"; borrowed during the call, like the rest */
+    struct slice model;      /* the model's name at the provider */
+    struct timeouts timeout; /* complete */
+    enum commit commit;
     const struct body *body;        /* the client's bytes, or this attempt's copy of them */
     const struct body_edits *edits; /* the policy's, over these */
 };

@@ -27,6 +27,7 @@
 #define attempt_pause       sim_attempt_pause
 #define attempt_provider    sim_attempt_provider
 #define attempt_resume      sim_attempt_resume
+#define attempt_shown_us    sim_attempt_shown_us
 #define attempt_status      sim_attempt_status
 #define attempt_stream      sim_attempt_stream
 #define attempt_take_body   sim_attempt_take_body

@@ -13,6 +13,11 @@
 ---model on.
 ---@alias weir.Target string
 
+---@alias weir.Commit
+---| "first"    # the first event with content, reasoning, a tool call or a finish
+---| "content"  # the same without reasoning
+---| "whole"    # the end of the stream, when it ended well; at most 16 MiB are kept
+
 ---@alias weir.Code
 ---| "rate_limited"    # 429: wait
 ---| "overloaded"      # 503, 529: the provider has no room
@@ -83,11 +88,13 @@ function Request:reply(status, body) end
 
 ---@class weir.SendOptions
 ---@field timeout weir.Timeout|nil the clocks that differ for this attempt
+---@field commit weir.Commit|nil what the commit point of a stream is; of a plain answer it is its end
 ---@field edit (fun(body: table))|nil changes this attempt's copy of the body, after req.body's edits
 
 ---@class weir.RaceOptions
 ---@field after number seconds until the next target is tried too
 ---@field timeout weir.Timeout|nil the clocks that differ for these attempts
+---@field commit weir.Commit|nil
 
 ---@class weir.Attempt
 ---@field target weir.Target

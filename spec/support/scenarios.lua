@@ -89,6 +89,14 @@ return {
     nonsense = function() return 42 end,
     nothing = function() end,
     own_error = function() return nil, { code = "too_loud", status = 418, message = "hush" } end,
+    whole = function(req)
+      local res = req:send("first/a", { commit = "whole" })
+      return res or req:send("second/b", { commit = "whole" })
+    end,
+    content = function(req)
+      local res = req:send("first/a", { commit = "content" })
+      return res or req:send("second/b", { commit = "content" })
+    end,
     continue = require("policies.continue") { "first/a", "second/b" },
     race = function(req) return req:race({ "first/a", "second/b" }, { after = 0.05 }) end,
     cooled = function(req)
@@ -172,6 +180,13 @@ scenarios.list = {
   { "an error of the policy's own", "own_error", {} },
   { "a race", "race", { "stall" } },
   { "a race that both lose", "race", { 500 }, { 503 } },
+  { "a commit of the whole", "whole", { 200, TEXT } },
+  { "a commit of the whole, and a cut", "whole", { "truncated", with { after = 2 } },
+    only = "stream" },
+  { "a commit of the whole, and a stall", "whole", { "stall", with { after = 2 } },
+    only = "stream" },
+  { "a commit of the content, and a cut in thoughts", "content",
+    { "truncated", with { after = 1, reasoning = "hm so" } }, only = "stream" },
   { "a stream that goes on after a cut", "continue", { "truncated", with { after = 2 } },
     { 200, { text = "and four" } }, only = "stream" },
   { "a stream that goes on after a stall", "continue", { "stall", with { after = 2 } },
