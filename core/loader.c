@@ -13,10 +13,10 @@
 #include "loader.h"
 #include "loop.h"
 #include "mem.h"
+#include "origin.h"
 #include "policy.h"
 #include "sources.h"
 #include "specs.h"
-#include "upstream.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -62,8 +62,8 @@ static bool make_origins(const char *path, const struct config *config, struct b
         provider->origin = origin_new(provider->base_url, (const char *const *)provider->headers,
                                       provider->header_count);
         if (!provider->origin)
-            buf_add_format(problems, "%s: providers.%s.base_url: libcurl cannot read %s\n", path,
-                           provider->name, provider->base_url);
+            buf_add_format(problems, "%s: providers.%s.base_url: no address that can be read: %s\n",
+                           path, provider->name, provider->base_url);
         all = all && provider->origin;
     }
     return all;

@@ -1,9 +1,9 @@
 /* upstream.h -- one HTTP exchange with a provider: start, cancel, pause; head, bytes, done.
  *
- * libcurl is the one implementation today, and this the only file that calls
- * it.  It knows nothing of models, policies or clients: a transfer posts bytes
- * to an origin and gives back what comes.  Nothing is ever sent twice: where
- * libcurl would repeat a POST by itself, the transfer fails instead.
+ * It knows nothing of models, policies or clients: a transfer posts bytes to an
+ * origin and gives back what comes.  Connections are kept and used again.
+ * Nothing is ever sent twice: when a kept connection dies unanswered, the
+ * transfer fails, and whoever started it decides.
  *
  * Handlers: never called from inside the function that starts or resumes the
  * work; never after upstream_cancel or upstream_release, one of which ends every
@@ -19,16 +19,11 @@
 
 struct event_base;
 struct upstream; /* a worker's connections to all providers */
-struct origin;   /* one provider's base URL and the headers that every request carries */
+struct origin;   /* where requests go: origin.h */
 struct transfer; /* one request; whoever started it ends it, also after on_done */
 
 struct upstream *upstream_new(struct event_base *base);
 void upstream_free(struct upstream *upstream); /* ends all transfers without a word */
-
-/* headers: lines "name: value", the credential among them; copied.  NULL when
- * base_url is none that libcurl can parse. */
-struct origin *origin_new(const char *base_url, const char *const *headers, size_t count);
-void origin_free(struct origin *origin); /* transfers that still run keep what they need of it */
 
 struct upstream_header { /* one header of this request alone; borrowed until start returns */
     const char *name;

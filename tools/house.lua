@@ -88,8 +88,8 @@ local allocators = {
 local lua_files = { "policy.c", "config.c", "document.c", "lua_%w+.[ch]" }
 local homes = {
   { prefix = "evhttp_", files = { "client.c" } },
-  { prefix = "curl_", files = { "upstream.c" } },
-  { prefix = "CURLOPT_", files = { "upstream.c" } },
+  { prefix = "curl_", files = { "connection.c" } },
+  { prefix = "CURLOPT_", files = { "connection.c" } },
   { prefix = "luaL_", files = lua_files },
   { prefix = "lua_", files = lua_files, shared = true }, -- our lua_*.h begin so too
   { prefix = "cJSON_", files = { "lua_json.c", "document.c" } },

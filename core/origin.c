@@ -1,0 +1,89 @@
+/* origin.c -- request heads, written once for each path and copied for each request. */
+/* SPDX-License-Identifier: MIT */
+#include "origin.h"
+#include "connection.h"
+#include "mem.h"
+#include "peer.h"
+
+enum { PATHS = 8 };
+
+struct origin {
+    unsigned users; /* its owner, and each transfer */
+    struct connection_address address;
+    struct buf headers; /* every request's, as lines */
+    struct {
+        const char *path;
+        struct buf head; /* request line and headers, up to what is each request's own */
+    } heads[PATHS];
+    struct peer *peer; /* NULL before the first transfer */
+};
+
+struct origin *origin_new(const char *base_url, const char *const *headers, size_t count)
+{
+    struct connection_address address;
+    static const char always[] = "Content-Type: application/json\r\n"
+                                 "Accept: application/json, text/event-stream\r\n";
+
+    if (!connection_address(base_url, &address))
+        return NULL;
+    struct origin *origin = mem_new(sizeof *origin);
+    origin->users = 1;
+    origin->address = address;
+    buf_add_format(&origin->headers, "Host: %s\r\n%s", address.host, always);
+    for (size_t i = 0; i < count; i++)
+        buf_add_format(&origin->headers, "%s\r\n", headers[i]);
+    return origin;
+}
+
+struct origin *origin_use(struct origin *origin)
+{
+    origin->users++;
+    return origin;
+}
+
+void origin_wipe(struct buf *head)
+{
+    if (head->capacity)
+        explicit_bzero(head->base, head->capacity);
+    buf_free(head);
+}
+
+void origin_free(struct origin *origin)
+{
+    if (!origin || --origin->users)
+        return;
+    for (size_t i = 0; i < PATHS; i++)
+        origin_wipe(&origin->heads[i].head);
+    origin_wipe(&origin->headers);
+    peer_release(origin->peer);
+    connection_address_free(&origin->address);
+    mem_free(origin);
+}
+
+struct slice origin_head(struct origin *origin, const char *path)
+{
+    size_t i = 0;
+
+    while (i < PATHS - 1 && origin->heads[i].path && strcmp(origin->heads[i].path, path) != 0)
+        i++;
+    struct buf *head = &origin->heads[i].head;
+    if (!origin->heads[i].path || strcmp(origin->heads[i].path, path) != 0) {
+        origin->heads[i].path = path;
+        buf_clear(head);
+        buf_add_format(head, "POST %s%s HTTP/1.1\r\n", origin->address.path, path);
+        buf_add(head, buf_slice(&origin->headers));
+    }
+    return buf_slice(head);
+}
+
+const char *origin_name(const struct origin *origin)
+{
+    return origin->address.origin;
+}
+
+struct peer *origin_peer(struct origin *origin, struct peers *peers)
+{
+    if (!origin->peer)
+        origin->peer = peer_of(peers, origin->address.origin);
+    return origin->peer;
+}
