@@ -253,6 +253,11 @@ void config_read(struct config *config, lua_State *L)
     config->limit_in_flight = (size_t)number_of(L, "in_flight");
     lua_pop(L, 1);
 
+    if (text_is(L, "ratelimit_headers", "forward"))
+        config->ratelimit_headers = RATELIMIT_FORWARD;
+    else if (text_is(L, "ratelimit_headers", "strip"))
+        config->ratelimit_headers = RATELIMIT_STRIP;
+
     lua_getfield(L, -1, "policy");
     config->on_error_open = lua_istable(L, -1) && text_is(L, "on_error", "open");
     config->burst_us = (int64_t)(number_of(L, "burst") * 1e6);

@@ -50,6 +50,9 @@ struct canary_rule { /* who is served by a new version first; all zero: all at o
     int64_t time_ms; /* and the time, to serve all */
 };
 
+/* What clients get. */
+enum ratelimit_headers { RATELIMIT_SYNTHESIZE, RATELIMIT_FORWARD, RATELIMIT_STRIP };
+
 struct config {
     char *host;
     int port;
@@ -65,6 +68,7 @@ struct config {
     struct timeouts timeout;
     size_t limit_body, limit_headers, limit_connections, limit_in_flight;
     bool on_error_open;
+    enum ratelimit_headers ratelimit_headers;
     int64_t burst_us; /* of CPU, for Lua between yields */
     size_t memory;    /* bytes, of a generation's Lua */
     struct canary_rule canary;

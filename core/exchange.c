@@ -604,8 +604,10 @@ static void add_headers(const struct exchange *x, struct buf *headers)
 {
 
     head_add(headers, "x-request-id", slice_of(x->request.id));
-    if (x->committed)
+    if (x->committed) {
         head_add(headers, "x-weir-target", attempt_target(x->attempt));
+        policy_add_ratelimit(x->policy, attempt_provider(x->attempt), x->attempt, headers);
+    }
     add_number(headers, "x-weir-attempts", (unsigned)x->trail_count);
     add_number(headers, "x-weir-generation", generation_number(x->generation));
 }

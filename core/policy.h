@@ -164,6 +164,11 @@ struct policy_outcome generation_judge(struct generation *generation, const char
                                        const struct policy_host *host,
                                        const struct policy_fault *fault);
 
+/* Adds what the client is to know of the provider's limits to the head of its answer, from the
+ * attempt's own head. */
+void policy_add_ratelimit(struct policy *policy, const struct provider *provider, void *attempt,
+                          struct buf *head);
+
 void policy_resume_failure(struct policy *policy);
 void policy_resume_answer(struct policy *policy, const struct policy_answer *answer);
 void policy_resume_sleep(struct policy *policy);

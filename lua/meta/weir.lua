@@ -172,6 +172,7 @@ function Event:copy(text) end
 ---@field target weir.Target
 ---@field cooldown number|nil seconds for which send lets this target rest
 ---@field alarm true|nil somebody has to look at the configuration
+---@field ratelimit table<string, string>|nil headers for the client, where they are forwarded
 ---@field ambiguous true|nil the provider may have done the work, and charge for it
 
 ---A key that Lua never sees: only the core reads its text. Printing it shows where it is from.
@@ -286,7 +287,7 @@ function weir.json.array(list) end
 ---@field cooldown number|nil 60; after a 429 that names no time
 ---@field limits weir.Limits|nil
 ---@field policy weir.PolicyConfig|nil
----@field ratelimit_headers "synthesize"|"strip"|nil
+---@field ratelimit_headers "synthesize"|"forward"|"strip"|nil what clients learn of limits
 ---@field log weir.LogConfig|nil
 ---@field data string|nil "./data"
 ---@field reload { watch?: boolean }|nil true: a changed file is a reload

@@ -185,14 +185,7 @@ local SPEC = {
         fetch = { kind = "later", default = {} },
       },
     },
-    ratelimit_headers = {
-      kind = "custom",
-      default = "synthesize",
-      read = function(c, path, value)
-        if value == "forward" then return c:problem(path, '"forward" is not supported yet') end
-        return c:read_choice(path, choice("synthesize", "forward", "strip"), value)
-      end,
-    },
+    ratelimit_headers = choice("synthesize", "forward", "strip"),
     log = {
       kind = "members",
       members = {

@@ -153,6 +153,7 @@ local function read_one(c, path, name, value, settings, tools)
     include_usage = module.include_usage ~= false,
     classify = module.classify,
     retry_after = module.retry_after,
+    ratelimit_headers = settings.ratelimit_headers,
     quota_headers = quota_headers,
     quotas = quotas,
   }

@@ -11,6 +11,7 @@
 ---      overloaded 503, since waiting helps; everything else 502
 --- 401 and 403 of a provider are about our key: a client never sees them.
 local host = require("weir.host")
+local ratelimit = require("weir.ratelimit")
 local failure = {}
 
 local GATEWAY_STATUS = {
@@ -81,8 +82,10 @@ end
 
 local function headers_for(status, err, trail)
   if status ~= 429 and status ~= 503 then return {} end
+  local is_told = status == 429 and err.target and type(err.ratelimit) == "table"
+  local headers = is_told and ratelimit.forwarded(err.ratelimit) or {}
   local wait = soonest(err, trail, status == 429 and WAIT_RATE_LIMITED or WAIT_OVERLOADED)
-  local headers = { ["retry-after"] = ("%d"):format(wait) }
+  headers["retry-after"] = ("%d"):format(wait)
   if wait > PATIENCE then headers["x-should-retry"] = "false" end
   return headers
 end

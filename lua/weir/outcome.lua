@@ -5,6 +5,7 @@
 local cooldown = require("weir.cooldown")
 local error_body = require("weir.error_body")
 local host = require("weir.host")
+local ratelimit = require("weir.ratelimit")
 local unsupported = require("weir.unsupported")
 local verdict = require("weir.verdict")
 local outcome = {}
@@ -103,6 +104,12 @@ local function hints_of(raw, said)
   return classify and classify(raw, said) or {}
 end
 
+--- What of the answer's headers a client gets when this failure is its own 429.
+local function forwarded(raw, code)
+  local is_wanted = raw.provider and raw.provider.ratelimit_headers == "forward"
+  return is_wanted and code == "rate_limited" and ratelimit.forwarded(raw.headers) or nil
+end
+
 local function first_of(value, default)
   if value == nil then return default end
   return value
@@ -147,6 +154,7 @@ function outcome.read(raw)
     target = raw.target,
     cooldown = hints.cooldown or rest_of(rule.cooldown, raw, said, wait, limited),
     alarm = rule.alarm,
+    ratelimit = forwarded(raw, code),
     ambiguous = is_ambiguous(raw) or nil,
   }
 end

@@ -6,6 +6,7 @@ local filters = require("weir.filters")
 local host = require("weir.host")
 local library = require("weir.library")
 local outcome = require("weir.outcome")
+local ratelimit = require("weir.ratelimit")
 local reply = require("weir.reply")
 local sandbox = require("weir.sandbox")
 local extend = require("weir.provider").extend
@@ -20,6 +21,7 @@ local TYPES = {
 
 runtime.outcome = outcome.read
 runtime.failure = failure.reply
+runtime.ratelimit = ratelimit.synthesize
 runtime.reply = reply
 runtime.filter = filters.run
 runtime.suggest = suggest

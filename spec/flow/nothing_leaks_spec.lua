@@ -72,12 +72,12 @@ describe("what is private", function()
       ["Set-Cookie"] = "provider-cookie=1",
       ["Server"] = "provider-server",
       ["OpenAI-Organization"] = "provider-org",
-      ["X-RateLimit-Remaining-Requests"] = "17",
+      ["X-RateLimit-Remaining-Project-Tokens"] = "17", -- OpenAI's two: ratelimit_headers
       ["Alt-Svc"] = 'h3=":443"',
     })
     local response = client:read_response()
     for _, name in ipairs { "set-cookie", "server", "openai-organization", "alt-svc",
-      "x-ratelimit-remaining-requests" } do
+      "x-ratelimit-remaining-project-tokens" } do
       assert.is_nil(response.headers[name], name)
     end
   end)

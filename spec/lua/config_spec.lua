@@ -246,7 +246,6 @@ describe("config, members of a later day", function()
       ["policy.fetch"] = raw { policy = { fetch = { "example.test" } } },
       ["providers.groq.limits"] = groq { limits = { rpm = 30 } },
       ["providers.groq.keys"] = with_provider { type = "groq", keys = { fake.secret() } },
-      ratelimit_headers = raw { ratelimit_headers = "forward" },
     }
     for path, value in pairs(later) do assert_problem(value, path, "not supported yet") end
   end)
