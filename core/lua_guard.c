@@ -5,6 +5,8 @@
  *     |          v             v              |
  *     |       first seen ... past its burst: hook -> raises, again and again
  *     |                        |
+ *     |                        + pcalls within pcalls, each of which catches it, are left
+ *     |                        |    where they are: the coroutine yields, and is dropped
  *     |                        + 1 s: the process ends, for no hook stops it
  *
  * Hooks belong to a whole Lua state, coroutines and all, so that it does not matter which of
@@ -27,6 +29,9 @@ enum {
     CYCLES = 4,                   /* of the collector, after which what is left is no garbage */
     STEP_KIB = 64,                /* of collecting, between looks at the clock */
     SLICE_US = 2000,              /* of collecting after an entry */
+    PAUSE_US = 10 * 1000,         /* after an overrun, in which others get their turn */
+    RAISED_MAX = 64,              /* raising costs microseconds, and pcalls may be 16,000 deep */
+    SPARE = 1024 * 1024,          /* bytes that each entry has beside a bomb's leavings */
     TICK_US = 5 * 1000,           /* 200 signals in a second of CPU cost 0.05 % */
     LAST_RESORT_US = 1000 * 1000, /* past the burst: then the worker is replaced */
     FULL_EIGHTHS = 7,             /* of the soft cap, still held after a collection: full */
@@ -48,12 +53,17 @@ static void recover_some(struct lua_guard *guard);
 
 /* ---- the tick ---- */
 
+static int64_t clock_us(clockid_t clock)
+{
+    struct timespec at;
+
+    clock_gettime(clock, &at);
+    return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
+}
+
 static int64_t cpu_us(void)
 {
-    struct timespec used;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+    return clock_us(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void arm(struct lua_guard *guard, enum lua_guard_cause cause)
@@ -170,6 +180,11 @@ static void on_hook(lua_State *L, lua_Debug *info)
         }
         say_reason(guard, L);
     }
+    if (guard->raised++ >= RAISED_MAX && lua_isyieldable(L)) {
+        guard->is_left = true;
+        lua_yield(L, 0);
+        return;
+    }
     lua_pushstring(L, guard->reason);
     lua_error(L);
 }
@@ -187,6 +202,7 @@ void lua_guard_enter(struct lua_guard *guard)
     if (now.depth++)
         return;
     now.entry++;
+    guard->entered = guard->used;
     now.running = guard;
 }
 
@@ -199,6 +215,10 @@ static enum lua_guard_cause disarm(struct lua_guard *guard)
     guard->is_armed = 0;
     guard->cause = LUA_GUARD_NONE;
     guard->is_refused = false;
+    guard->raised = 0;
+    memcpy(guard->last, guard->reason, sizeof guard->last);
+    if (guard->soft && guard->used > guard->soft / 2)
+        lua_guard_recover(guard); /* of whatever cause: the next entry is not to pay for it */
     guard->reason[0] = '\0';
     return cause;
 }
@@ -235,12 +255,17 @@ void lua_guard_resume(struct lua_guard *guard, uint32_t depth)
 void lua_guard_recover(struct lua_guard *guard)
 {
     guard->cycles = CYCLES;
+    guard->recover_us = clock_us(CLOCK_MONOTONIC) + PAUSE_US;
 }
 
 static void recover_some(struct lua_guard *guard)
 {
     int64_t until_us = cpu_us() + SLICE_US;
 
+    /* One step may be long: a table that a bomb made is walked at once.  Not in the turn of the
+     * loop that the bomb has taken up already. */
+    if (clock_us(CLOCK_MONOTONIC) < guard->recover_us)
+        return;
     while (guard->cycles && cpu_us() < until_us)
         guard->cycles -= lua_gc(guard->L, LUA_GCSTEP, STEP_KIB);
     if (!guard->cycles && is_full(guard))
@@ -250,7 +275,9 @@ static void recover_some(struct lua_guard *guard)
 /* While a bomb's leavings wait to be collected, others are not to suffer for them. */
 static size_t soft_cap(const struct lua_guard *guard)
 {
-    return guard->cycles ? guard->soft + LUA_GUARD_HARD / 2 : guard->soft;
+    size_t raised = guard->soft + LUA_GUARD_HARD / 2, least = guard->entered + SPARE;
+
+    return !guard->cycles ? guard->soft : raised > least ? raised : least;
 }
 
 /* Only what runs Lua may be refused: elsewhere nobody would catch the error. */

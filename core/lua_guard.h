@@ -23,11 +23,16 @@ struct lua_guard { /* one per Lua state; embedded in the generation */
     bool has_last_resort; /* the process ends when even the hook does not stop it */
     bool is_spent;        /* it met the hard cap, or is full when nothing runs: to be replaced */
     int cycles;           /* of the collector, still to go after a bomb */
+    int64_t recover_us;   /* and not before this time (monotonic) */
+    size_t entered;       /* bytes that it held when the entry began */
     bool is_refused;      /* this entry met the hard cap */
+    int raised;           /* how often the hook has raised in this entry */
+    bool is_left;         /* the coroutine that ran was left where it was: never resume it */
     volatile sig_atomic_t is_armed;
     volatile sig_atomic_t cause;
     const char *id;   /* of the request that is served, for the log; borrowed while Lua runs */
     char reason[256]; /* where and why, as it was first raised in this entry */
+    char last[256];   /* of the last entry that overran */
 };
 
 enum {

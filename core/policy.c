@@ -66,6 +66,11 @@ int lua_resume_policy(struct policy *policy, int args)
     int status = lua_resume(policy->co, args);
     generation->cause = lua_guard_leave(&generation->guard);
     generation->running = NULL;
+    if (generation->guard.is_left) { /* it has yielded, but to nobody */
+        generation->guard.is_left = false;
+        lua_pushstring(policy->co, generation->guard.last);
+        status = LUA_ERRRUN;
+    }
     if (status > LUA_YIELD)
         policy->overran = generation->cause;
     return status;

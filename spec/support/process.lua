@@ -162,6 +162,11 @@ function Process:children()
   return list
 end
 
+--- The seconds of CPU that a process has burnt: whatever else the machine does does not count.
+function process.cpu(pid)
+  return tonumber(read_file(("/proc/%d/schedstat"):format(pid)):match("^%d+")) / 1e9
+end
+
 --- How many descriptors a process has open.
 function process.descriptors(pid)
   local lfs, count = require("lfs"), 0
