@@ -59,14 +59,21 @@ struct transfer *adapter_open(struct upstream *upstream, const struct adapter_ca
                               const struct upstream_handler *handler, void *arg)
 {
     struct buf body = {0};
+    struct upstream_header headers[ADAPTER_HEADERS + 1];
     struct upstream_request request = {
         .origin = call->provider->origin,
         .path = paths[call->endpoint],
         .body = &body,
-        .headers = call->headers,
+        .headers = headers,
         .header_count = call->header_count,
     };
 
+    for (size_t i = 0; i < call->header_count; i++)
+        headers[i] = call->headers[i];
+    if (call->provider->keys) {
+        const struct provider_key *key = &call->provider->keys[call->key ? call->key - 1 : 0];
+        headers[request.header_count++] = (struct upstream_header){key->name, key->value};
+    }
     adapter_prepare(call, &body);
     return upstream_start(upstream, &request, handler, arg);
 }

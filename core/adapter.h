@@ -10,6 +10,8 @@
 #include "config.h"
 #include "upstream.h"
 
+enum { ADAPTER_HEADERS = 8 };
+
 struct adapter_call {
     const struct provider *provider;
     enum endpoint endpoint;
@@ -18,8 +20,9 @@ struct adapter_call {
     const struct body_edits *edits; /* the policy's; NULL: none */
     bool stream;
     bool add_usage; /* ask for the usage chunk that the client did not ask for */
-    const struct upstream_header *headers; /* of this request alone */
+    const struct upstream_header *headers; /* of this request alone; at most ADAPTER_HEADERS */
     size_t header_count;
+    int key; /* which of the provider's, from 1, where it has several */
 };
 
 /* Whether the usage chunk has to be asked for, and so hidden from the client. */

@@ -37,6 +37,7 @@ struct attempt {
     struct transfer *transfer; /* NULL once it is closed */
     const struct provider *provider;
     char *target;
+    struct grant grant;
     struct sse *sse;
     struct buf held;  /* a body, or the events before STREAMING, as they came */
     struct buf error; /* the JSON of an error event */
@@ -525,6 +526,7 @@ struct attempt *attempt_new(const struct attempt_new *made)
     attempt->arg = made->arg;
     attempt->provider = made->call.provider;
     attempt->target = mem_dup(made->target);
+    attempt->grant = made->grant;
     attempt->timeout = made->timeout;
     attempt->deadline_us = made->deadline_us;
     attempt->stream = made->call.stream;
@@ -556,6 +558,11 @@ void attempt_free(struct attempt *attempt)
     buf_free(&attempt->error);
     mem_free(attempt->target);
     mem_free(attempt);
+}
+
+struct grant *attempt_grant(struct attempt *attempt)
+{
+    return &attempt->grant;
 }
 
 struct slice attempt_target(const struct attempt *attempt)

@@ -13,6 +13,7 @@
 #pragma once
 #include "adapter.h"
 #include "chunk.h"
+#include "grant.h"
 #include "sse.h"
 
 struct event_base;
@@ -40,6 +41,7 @@ struct attempt_new {
     struct upstream *upstream;
     struct adapter_call call;
     struct slice target; /* copied */
+    struct grant grant;  /* whoever took it ends it: attempt_grant */
     struct timeouts timeout;
     enum commit commit;
     int64_t deadline_us; /* of the whole request; monotonic; 0: none */
@@ -54,6 +56,7 @@ void attempt_close(struct attempt *attempt);
 void attempt_free(struct attempt *attempt); /* closes; accepts NULL */
 
 struct slice attempt_target(const struct attempt *attempt);
+struct grant *attempt_grant(struct attempt *attempt);
 int attempt_status(const struct attempt *attempt);
 bool attempt_is_stream(const struct attempt *attempt);
 bool attempt_hides_usage(const struct attempt *attempt); /* the client did not ask for it */

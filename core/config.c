@@ -76,23 +76,58 @@ static void add_line(struct provider *provider, struct buf *line)
     buf_free(line);
 }
 
-/* The provider's table is on top: [provider]. */
-static void read_headers(lua_State *L, struct provider *provider)
+/* [provider, keys] are on top: what carries the i-th key, as a line of every request or apart. */
+static void read_key(lua_State *L, struct provider *provider, size_t i, bool is_only)
 {
     struct buf line = {0};
 
-    lua_getfield(L, -1, "key"); /* [provider, key] */
-    if (lua_weir_secret(L, -1)) {
-        lua_getfield(L, -2, "auth"); /* [provider, key, auth] */
-        lua_getfield(L, -1, "header");
-        lua_getfield(L, -2, "prefix"); /* [provider, key, auth, header, prefix] */
-        buf_add_format(&line, "%s: %s", lua_tostring(L, -2),
-                       lua_tostring(L, -1) ? lua_tostring(L, -1) : "");
-        lua_pop(L, 3);
-        add_value(L, &line);
+    lua_getfield(L, -2, "auth"); /* [provider, keys, auth] */
+    lua_getfield(L, -1, "header");
+    lua_getfield(L, -2, "prefix"); /* [provider, keys, auth, header, prefix] */
+    const char *header = lua_tostring(L, -2), *prefix = lua_tostring(L, -1);
+    if (is_only)
+        buf_add_format(&line, "%s: ", header);
+    buf_add_text(&line, prefix ? prefix : "");
+    lua_rawgeti(L, -4, (int)i + 1);
+    add_value(L, &line);
+    if (is_only) {
         add_line(provider, &line);
+    } else {
+        provider->keys[i] = (struct provider_key){.name = mem_dup(slice_of(header)),
+                                                  .value = mem_dup(buf_slice(&line))};
+        explicit_bzero(line.base, line.capacity);
+        buf_free(&line);
     }
+    lua_pop(L, 4);
+}
+
+/* The provider's table is on top: [provider]. */
+static void read_keys_of(lua_State *L, struct provider *provider)
+{
+    lua_getfield(L, -1, "keys"); /* [provider, keys] */
+    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    provider->key_count = count > 1 ? count : 1;
+    if (count > 1)
+        provider->keys = mem_new(count * sizeof *provider->keys);
+    for (size_t i = 0; i < count; i++)
+        read_key(L, provider, i, count == 1);
     lua_pop(L, 1);
+}
+
+static void read_limits(lua_State *L, struct provider *provider)
+{
+    lua_getfield(L, -1, "limits");
+    for (int i = 0; lua_istable(L, -1) && i < WINDOW_COUNT; i++)
+        provider->limits.windows[i] =
+            (int64_t)number_of(L, quota_name(lane_dimension((enum lane_window)i)));
+    if (lua_istable(L, -1))
+        provider->limits.concurrent = (int32_t)number_of(L, "concurrent");
+    lua_pop(L, 1);
+}
+
+static void read_headers(lua_State *L, struct provider *provider)
+{
+    struct buf line = {0};
 
     lua_getfield(L, -1, "headers"); /* [provider, headers] */
     size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
@@ -139,8 +174,11 @@ static void read_provider(lua_State *L, struct provider *provider)
     provider->timeout = timeouts_of(L);
     provider->done_required = text_is(L, "done", "required");
     provider->include_usage = flag_of(L, "include_usage");
+    read_keys_of(L, provider);
     read_headers(L, provider);
+    read_limits(L, provider);
     provider->drop = texts_of(L, "drop", &provider->drop_count);
+    provider->quota_headers = texts_of(L, "quota_headers", &provider->quota_header_count);
     lua_pushvalue(L, -1);
     provider->settings_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -280,8 +318,15 @@ static void provider_fini(struct provider *provider)
         explicit_bzero(provider->headers[i], strlen(provider->headers[i]));
         mem_free(provider->headers[i]);
     }
+    for (size_t i = 0; provider->keys && i < provider->key_count; i++) {
+        explicit_bzero(provider->keys[i].value, strlen(provider->keys[i].value));
+        mem_free(provider->keys[i].value);
+        mem_free(provider->keys[i].name);
+    }
     free_texts(provider->drop, provider->drop_count);
+    free_texts(provider->quota_headers, provider->quota_header_count);
     mem_free(provider->headers);
+    mem_free(provider->keys);
     mem_free(provider->name);
     mem_free(provider->type);
     mem_free(provider->base_url);

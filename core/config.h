@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
+#include "limits.h"
 #include "log.h"
 #include "slice.h"
 #include <stdint.h>
@@ -21,12 +22,22 @@ struct timeouts { /* milliseconds; 0: no such clock */
     int64_t total_ms;
 };
 
+struct provider_key { /* a header of the attempts that use it */
+    char *name;
+    char *value; /* the credential */
+};
+
 struct provider {
     char *name;
     char *type;
     char *base_url;
-    char **headers; /* lines "name: value", the credential among them */
+    char **headers; /* lines "name: value", the credential among them where there is one key */
     size_t header_count;
+    struct provider_key *keys; /* where there are several */
+    size_t key_count;          /* at least 1 */
+    struct limits_rules limits;
+    char **quota_headers; /* names of response headers that its settings' quotas() reads */
+    size_t quota_header_count;
     char **drop; /* members of a request that it refuses */
     size_t drop_count;
     struct timeouts timeout;

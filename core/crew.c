@@ -1,6 +1,7 @@
 /* crew.c -- forks workers, listens to them, and puts another where one died. */
 /* SPDX-License-Identifier: MIT */
 #include "crew.h"
+#include "limits.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
@@ -227,6 +228,7 @@ static void bury(struct crew *crew, struct crew_worker *worker, int status)
         worker->start_at_us = now_us + (int64_t)worker->backoff_ms * 1000;
         log_death(worker, status);
     }
+    limits_forget(crew->start.limits, worker->number);
     close(worker->control_fd);
     worker->control_fd = -1;
     worker->pid = 0;

@@ -27,13 +27,14 @@
 #include "exchange.h"
 #include "answer.h"
 #include "attempt.h"
+#include "charge.h"
 #include "client.h"
 #include "head.h"
-#include "limits.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
 #include "policy.h"
+#include "ration.h"
 #include "said.h"
 #include <assert.h>
 #include <event2/event.h>
@@ -50,6 +51,7 @@ enum exchange_state { DECIDING, CALLING, SLEEPING, STREAMING, DONE };
 struct trail_item {
     char *target;
     char code[32];
+    int key; /* which of the provider's, where it has several; else 0 */
     int status;
     int64_t ms;
     int64_t again_us; /* when it may be tried again; 0: unknown */
@@ -132,7 +134,7 @@ static void drop_attempt(struct exchange *x, struct attempt *attempt)
 {
     if (!attempt)
         return;
-    limits_end(x->world->limits, attempt_target(attempt), x->world->worker);
+    charge_end(x->world->limits, attempt);
     attempt_free(attempt);
 }
 
@@ -255,6 +257,8 @@ static void log_attempt(struct exchange *x, const struct trail_item *item,
     log_str(&line, "id", x->request.id);
     log_str(&line, "target", item->target);
     log_str(&line, "outcome", item->code);
+    if (item->key)
+        log_int(&line, "provider_key", item->key);
     if (item->status)
         log_int(&line, "status", item->status);
     if (attempt_open_us(attempt) >= 0)
@@ -268,14 +272,15 @@ static void log_attempt(struct exchange *x, const struct trail_item *item,
     log_end(&line);
 }
 
-static struct trail_item *add_trail(struct exchange *x, const struct attempt *attempt,
-                                    const char *code, int status)
+static struct trail_item *add_trail(struct exchange *x, struct attempt *attempt, const char *code,
+                                    int status)
 {
     x->trail = mem_resize(x->trail, (x->trail_count + 1) * sizeof *x->trail);
     struct trail_item *item = &x->trail[x->trail_count++];
 
     item->target = mem_dup(attempt_target(attempt));
     snprintf(item->code, sizeof item->code, "%s", code);
+    item->key = attempt_provider(attempt)->keys ? attempt_grant(attempt)->key : 0;
     item->status = status;
     item->ms = attempt_age_us(attempt) / 1000;
     item->again_us = 0;
@@ -292,8 +297,9 @@ static size_t trail_of(void *arg, const struct policy_trail_entry **entries)
     for (size_t i = 0; i < x->trail_count; i++) {
         const struct trail_item *item = &x->trail[i];
         double wait = item->again_us ? (double)(item->again_us - now_us) / 1e6 : -1;
-        shown[i] = (struct policy_trail_entry){slice_of(item->target), item->code, item->status,
-                                               item->ms, item->again_us && wait < 0 ? 0 : wait};
+        shown[i] = (struct policy_trail_entry){
+            slice_of(item->target), item->code, item->key,
+            item->status,           item->ms,   item->again_us && wait < 0 ? 0 : wait};
     }
     *entries = shown;
     return x->trail_count;
@@ -331,15 +337,16 @@ static struct attempt *start_attempt(struct exchange *x, const struct policy_sen
                  .stream = x->request.stream,
                  .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
                  .headers = headers,
-                 .header_count = forwarded_headers(x, headers, 3)},
+                 .header_count = forwarded_headers(x, headers, 3),
+                 .key = send->grant.key},
         .target = send->target,
+        .grant = send->grant,
         .timeout = send->timeout,
         .commit = send->commit,
         .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
         .owner = &attempt_owner,
         .arg = x,
     };
-    limits_begin(x->world->limits, send->target, x->world->worker);
     return attempt_new(&made);
 }
 
@@ -361,7 +368,6 @@ static void on_shadow(void *arg, const struct policy_send *send)
         .upstream = x->world->upstream,
         .generation = x->generation,
         .limits = x->world->limits,
-        .worker = x->world->worker,
         .id = x->request.id,
         .call = {.provider = send->provider,
                  .endpoint = x->request.endpoint,
@@ -369,8 +375,10 @@ static void on_shadow(void *arg, const struct policy_send *send)
                  .body = send->body,
                  .edits = send->edits,
                  .stream = x->request.stream,
-                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream)},
+                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
+                 .key = send->grant.key},
         .target = send->target,
+        .grant = send->grant,
         .timeout = send->timeout,
         .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
     };
@@ -381,16 +389,16 @@ static void on_shadow(void *arg, const struct policy_send *send)
 
 static void wait_for(struct exchange *x, double seconds);
 
-static void start_racer(struct exchange *x)
+static void run_racer(struct exchange *x, struct racer *racer, const struct grant *grant)
 {
     struct race *race = x->race;
-    struct racer *racer = &race->racers[race->started++];
     struct policy_send send = {
         .provider = racer->provider,
         .target = slice_of(racer->target),
         .model = slice_of(racer->model),
         .timeout = racer->timeout,
         .commit = racer->commit,
+        .grant = *grant,
         .body = &x->body,
         .edits = race->edits,
     };
@@ -399,6 +407,23 @@ static void start_racer(struct exchange *x)
     race->running++;
     if (race->started < race->count)
         wait_for(x, race->after);
+}
+
+/* The next that may be tried now: meanwhile it may have begun to cool. */
+static void start_racer(struct exchange *x)
+{
+    struct race *race = x->race;
+    struct limits_wait wait;
+    struct grant grant;
+
+    while (race->started < race->count) {
+        struct racer *racer = &race->racers[race->started++];
+        if (!ration_take(x->world->limits, racer->provider, slice_of(racer->model), &x->body, false,
+                         &grant, &wait))
+            continue;
+        run_racer(x, racer, &grant);
+        return;
+    }
 }
 
 static void on_race(void *arg, const struct policy_send *sends, size_t count, double after)
@@ -417,7 +442,8 @@ static void on_race(void *arg, const struct policy_send *sends, size_t count, do
                                             .model = mem_dup(sends[i].model),
                                             .timeout = sends[i].timeout,
                                             .commit = sends[i].commit};
-    start_racer(x);
+    x->race->started = 1;
+    run_racer(x, &x->race->racers[0], &sends[0].grant);
 }
 
 /* One of the race failed and was judged.  True when others still run. */
@@ -455,23 +481,6 @@ static void race_win(struct exchange *x, struct attempt *winner)
     x->attempt = winner;
 }
 
-static void cool(struct exchange *x, const struct attempt *attempt,
-                 const struct policy_outcome *outcome)
-{
-    struct slice key =
-        outcome->is_key_scope ? slice_of(attempt_provider(attempt)->name) : attempt_target(attempt);
-
-    if (outcome->cooldown <= 0)
-        return;
-    limits_cool(x->world->limits, key, loop_now_us() + (int64_t)(outcome->cooldown * 1e6),
-                outcome->code);
-    struct log_line line = log_begin(LOG_INFO, "cooldown");
-    log_text(&line, "key", key);
-    log_str(&line, "reason", outcome->code);
-    log_int(&line, "seconds", (int64_t)outcome->cooldown);
-    log_end(&line);
-}
-
 static struct policy_outcome judge(struct exchange *x, struct attempt *attempt,
                                    const struct attempt_fault *fault)
 {
@@ -489,19 +498,35 @@ static struct policy_outcome judge(struct exchange *x, struct attempt *attempt,
     return policy_judge(x->policy, &seen);
 }
 
+/* What closed one key may have left another open. */
+static void note_other_key(struct exchange *x, struct attempt *attempt)
+{
+    const struct provider *provider = attempt_provider(attempt);
+    size_t skip = strlen(provider->name) + 1;
+    struct slice model = attempt_target(attempt);
+    struct limits_wait wait;
+
+    model.ptr += skip;
+    model.len -= skip;
+    if (provider->keys && ration_check(x->world->limits, provider, model, &x->body, &wait))
+        policy_note_other_key(x->policy);
+}
+
 static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fault *fault)
 {
     struct exchange *x = arg;
     struct policy_outcome outcome = judge(x, attempt, fault);
     int status = fault->status == 200 ? 0 : fault->status;
+    double cools = charge_fail(x->world->limits, x->generation, attempt, fault, &outcome);
 
     if (x->trail_count < TRAIL_MAX) {
         struct trail_item *item = add_trail(x, attempt, outcome.code, status);
-        double wait = outcome.cooldown > 0 ? outcome.cooldown : outcome.retry_after;
+        double wait = cools > 0 ? cools : outcome.retry_after;
         item->again_us = wait >= 0 ? loop_now_us() + (int64_t)(wait * 1e6) : 0;
         log_attempt(x, item, attempt, outcome.message, outcome.alarm);
     }
-    cool(x, attempt, &outcome);
+    if (cools > 0 && outcome.scope != GRANT_OF_TARGET)
+        note_other_key(x, attempt);
     bool goes_on = x->race && race_goes_on(x, attempt);
     if (x->attempt == attempt)
         x->attempt = NULL;
@@ -522,9 +547,9 @@ static void on_commit(void *arg, struct attempt *attempt)
         .stream = attempt_is_stream(attempt),
     };
 
+    charge_commit(x->world->limits, x->generation, attempt);
     if (x->trail_count < TRAIL_MAX) {
         struct trail_item *item = add_trail(x, attempt, "ok", attempt_status(attempt));
-        limits_answered(x->world->limits, attempt_target(attempt), attempt_shown_us(attempt));
         log_attempt(x, item, attempt, NULL, false);
     }
     if (x->race)
@@ -906,6 +931,7 @@ static void join_or_break(struct exchange *x, const struct policy_result *result
 static void on_broken(struct exchange *x, const struct attempt_fault *fault)
 {
     struct policy_outcome outcome = judge(x, x->attempt, fault);
+    charge_fail(x->world->limits, x->generation, x->attempt, fault, &outcome);
     struct trail_item *item = x->trail_count ? &x->trail[x->trail_count - 1] : NULL;
     struct buf said = {0};
     const char *code = fault->fault == ERR_TIMEOUT ? "stream_timeout"

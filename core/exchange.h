@@ -23,7 +23,6 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct upstream *upstream;
     struct generation *generation; /* for requests that begin now */
     struct limits *limits;
-    int worker; /* this worker's number */
     struct exchange_list live;
     size_t count;
     struct shadows shadows;

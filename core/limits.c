@@ -1,49 +1,32 @@
-/* limits.c -- an open-addressed table of cooldowns in shared memory.
- *
- * A slot is claimed by storing its key's hash with compare-and-swap.  It is never
- * freed, but another key may take it over once its own neither cools nor is in
- * use: where a target stands for every model (provider slash star), clients name
- * the keys, and are not to fill the table.  What is cooling is not forgotten; a
- * key that finds PROBES such slots does not cool. */
+/* limits.c -- which lanes a try needs, and whether all of them are free.
+ * Reading takes no lock; see lane.h. */
 /* SPDX-License-Identifier: MIT */
 #include "limits.h"
 #include "loop.h"
+#include "mem.h"
 #include "shared.h"
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-
-enum { PROBES = 64 }; /* slots that a key may stand in */
-
-struct slot {
-    _Atomic uint64_t hash;      /* 0: free */
-    _Atomic int64_t until_us;   /* monotonic */
-    _Atomic int64_t latency_us; /* 0: unknown */
-    _Atomic int inflight[LIMITS_WORKERS];
-    char reason[LIMITS_REASON]; /* for people: a torn read shows a wrong word, nothing worse */
-};
+#include <stdio.h>
 
 struct limits {
+    struct lanes *lanes;
     struct shared *shared;
-    struct slot slots[LIMITS_SLOTS];
+    int worker;
 };
 
 struct limits *limits_new(void)
 {
-    void *memory = mmap(NULL, sizeof(struct limits), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    ((struct limits *)memory)->shared = shared_new();
-    return memory;
+    struct limits *limits = mem_new(sizeof *limits);
+
+    limits->lanes = lanes_new();
+    limits->shared = shared_new();
+    return limits;
 }
 
-/* A word that changes meanwhile is copied as it was or as it is. */
 struct limits *limits_copy(const struct limits *from)
 {
     struct limits *limits = limits_new();
 
-    memcpy(limits->slots, from->slots, sizeof limits->slots);
+    lanes_copy(limits->lanes, from->lanes);
     shared_copy(limits->shared, from->shared);
     return limits;
 }
@@ -53,157 +36,301 @@ void limits_free(struct limits *limits)
     if (!limits)
         return;
     shared_free(limits->shared);
-    munmap(limits, sizeof *limits);
+    lanes_free(limits->lanes);
+    mem_free(limits);
 }
 
-/* Never 0, which a free slot has. */
-static uint64_t hash_of(struct slice key)
+struct lanes *limits_lanes(const struct limits *limits)
 {
-    uint64_t hash = slice_hash(key);
-    return hash ? hash : 1;
-}
-
-static struct slot *slot_at(const struct limits *limits, uint64_t hash, size_t i)
-{
-    return (struct slot *)&limits->slots[(hash + i) % LIMITS_SLOTS];
-}
-
-static const struct slot *find(const struct limits *limits, uint64_t hash)
-{
-    for (size_t i = 0; i < PROBES; i++) {
-        const struct slot *slot = slot_at(limits, hash, i);
-        uint64_t found = atomic_load_explicit(&slot->hash, memory_order_acquire);
-        if (found == hash)
-            return slot;
-        if (found == 0)
-            return NULL;
-    }
-    return NULL;
-}
-
-static bool is_idle(const struct slot *slot, int64_t now_us)
-{
-    if (atomic_load(&slot->until_us) > now_us)
-        return false;
-    for (int i = 0; i < LIMITS_WORKERS; i++)
-        if (atomic_load_explicit(&slot->inflight[i], memory_order_relaxed))
-            return false;
-    return true;
-}
-
-/* Takes over a slot whose key neither cools nor is in use. */
-static struct slot *take_over(struct limits *limits, uint64_t hash)
-{
-    int64_t now_us = loop_now_us();
-
-    for (size_t i = 0; i < PROBES; i++) {
-        struct slot *slot = slot_at(limits, hash, i);
-        uint64_t old = atomic_load(&slot->hash);
-        if (!is_idle(slot, now_us) || !atomic_compare_exchange_strong(&slot->hash, &old, hash))
-            continue;
-        atomic_store(&slot->until_us, 0);
-        atomic_store(&slot->latency_us, 0);
-        return slot;
-    }
-    return NULL;
-}
-
-static struct slot *claim(struct limits *limits, uint64_t hash)
-{
-    for (size_t i = 0; i < PROBES; i++) {
-        struct slot *slot = slot_at(limits, hash, i);
-        uint64_t found = 0;
-        if (atomic_compare_exchange_strong(&slot->hash, &found, hash) || found == hash)
-            return slot;
-    }
-    return take_over(limits, hash);
-}
-
-void limits_cool(struct limits *limits, struct slice key, int64_t until_us, const char *reason)
-{
-    struct slot *slot = claim(limits, hash_of(key));
-    if (!slot)
-        return;
-
-    int64_t old = atomic_load(&slot->until_us);
-    do {
-        if (old >= until_us)
-            return;
-    } while (!atomic_compare_exchange_weak(&slot->until_us, &old, until_us));
-    strncpy(slot->reason, reason ? reason : "", LIMITS_REASON - 1);
-}
-
-void limits_uncool(struct limits *limits, struct slice key)
-{
-    struct slot *slot = claim(limits, hash_of(key));
-    if (slot)
-        atomic_store(&slot->until_us, 0);
-}
-
-int64_t limits_cooling_until(const struct limits *limits, struct slice key, int64_t now_us,
-                             const char **reason)
-{
-    const struct slot *slot = find(limits, hash_of(key));
-    int64_t until = slot ? atomic_load_explicit(&slot->until_us, memory_order_relaxed) : 0;
-
-    if (until <= now_us)
-        return 0;
-    if (reason)
-        *reason = slot->reason;
-    return until;
-}
-
-/* ---- attempts and answers ---- */
-
-void limits_begin(struct limits *limits, struct slice key, int worker)
-{
-    struct slot *slot = claim(limits, hash_of(key));
-    if (slot)
-        atomic_fetch_add_explicit(&slot->inflight[worker % LIMITS_WORKERS], 1,
-                                  memory_order_relaxed);
-}
-
-void limits_end(struct limits *limits, struct slice key, int worker)
-{
-    struct slot *slot = claim(limits, hash_of(key));
-    if (slot)
-        atomic_fetch_sub_explicit(&slot->inflight[worker % LIMITS_WORKERS], 1,
-                                  memory_order_relaxed);
-}
-
-int limits_inflight(const struct limits *limits, struct slice key)
-{
-    const struct slot *slot = find(limits, hash_of(key));
-    int sum = 0;
-
-    for (int i = 0; slot && i < LIMITS_WORKERS; i++)
-        sum += atomic_load_explicit(&slot->inflight[i], memory_order_relaxed);
-    return sum;
-}
-
-void limits_forget(struct limits *limits, int worker)
-{
-    for (size_t i = 0; i < LIMITS_SLOTS; i++)
-        if (atomic_load_explicit(&limits->slots[i].hash, memory_order_relaxed))
-            atomic_store(&limits->slots[i].inflight[worker % LIMITS_WORKERS], 0);
-}
-
-void limits_answered(struct limits *limits, struct slice key, int64_t us)
-{
-    struct slot *slot = claim(limits, hash_of(key));
-    if (!slot)
-        return;
-    int64_t old = atomic_load_explicit(&slot->latency_us, memory_order_relaxed);
-    atomic_store_explicit(&slot->latency_us, old ? old + (us - old) / 5 : us, memory_order_relaxed);
-}
-
-int64_t limits_latency_us(const struct limits *limits, struct slice key)
-{
-    const struct slot *slot = find(limits, hash_of(key));
-    return slot ? atomic_load_explicit(&slot->latency_us, memory_order_relaxed) : 0;
+    return limits->lanes;
 }
 
 struct shared *limits_shared(const struct limits *limits)
 {
     return limits->shared;
+}
+
+#define GET(number)     atomic_load_explicit(&(number), memory_order_relaxed)
+#define SET(number, to) atomic_store_explicit(&(number), (to), memory_order_relaxed)
+#define ADD(number, by) SET(number, GET(number) + (by))
+
+/* ---- workers ---- */
+
+void limits_enter(struct limits *limits, int worker)
+{
+    limits->worker = worker % LANE_WORKERS;
+}
+
+struct forget {
+    int worker;
+    int64_t now_us;
+};
+
+/* What it had sent without an answer, the provider may have counted. */
+void limits_charge(struct lane *lane, int64_t requests, int64_t tokens, int64_t now_us)
+{
+    uint32_t told = GET(lane->told);
+
+    for (int i = 0; told; i++, told >>= 1) {
+        bool of_tokens = quota_is_of_tokens((enum quota_dimension)i);
+        if (told & 1)
+            quota_use(&lane->quotas[i], (enum quota_dimension)i, of_tokens ? tokens : requests,
+                      now_us);
+    }
+}
+
+static void forget_lane(void *arg, struct lane *lane)
+{
+    const struct forget *forget = arg;
+    struct lane_load *load = &lane->loads[forget->worker];
+
+    if (load->unheard)
+        limits_charge(lane, load->unheard, load->unheard_tokens, forget->now_us);
+    ADD(lane->inflight, -load->inflight);
+    ADD(lane->unheard, -load->unheard);
+    ADD(lane->unheard_tokens, -load->unheard_tokens);
+    *load = (struct lane_load){0};
+    if (GET(lane->prober) == forget->worker + 1)
+        SET(lane->prober, 0);
+}
+
+void limits_forget(struct limits *limits, int worker)
+{
+    struct forget forget = {worker % LANE_WORKERS, loop_now_us()};
+    lanes_each(limits->lanes, forget_lane, &forget);
+}
+
+/* ---- targets ---- */
+
+static const struct limits_rules no_rules;
+
+struct limits_target limits_target(struct slice provider, struct slice model, int keys,
+                                   const struct limits_rules *rules)
+{
+    return (struct limits_target){
+        .provider = provider,
+        .model = model,
+        .keys = keys < 1             ? 1
+                : keys > LIMITS_KEYS ? LIMITS_KEYS
+                                     : keys,
+        .rules = rules ? rules : &no_rules,
+        .provider_hash = slice_hash(provider),
+        .model_hash = model.len ? slice_hash(model) : 0,
+    };
+}
+
+static uint64_t hash_of(const struct limits_target *target, int kind, int key)
+{
+    return lane_hash(target->provider_hash, kind == LIMITS_TARGET ? 0 : key,
+                     kind == LIMITS_KEY ? 0 : target->model_hash);
+}
+
+struct lane *limits_find(const struct limits *limits, const struct limits_target *target,
+                         enum limits_kind kind, int key)
+{
+    return lanes_find(limits->lanes, hash_of(target, kind, key));
+}
+
+struct lane *limits_lock(struct limits *limits, const struct limits_target *target,
+                         enum limits_kind kind, int key, int64_t now_us)
+{
+    static const struct slice nothing = {NULL, 0};
+    return lanes_lock(limits->lanes, hash_of(target, kind, key), target->provider,
+                      kind == LIMITS_TARGET ? 0 : key, kind == LIMITS_KEY ? nothing : target->model,
+                      now_us);
+}
+
+int limits_worker(const struct limits *limits)
+{
+    return limits->worker;
+}
+
+/* ---- whether it is free ---- */
+
+/* Without a lock, unless a window that nobody turned seems full. */
+static bool is_free(struct limits *limits, const struct limits_target *target, int kind, int key,
+                    const struct need *need, struct limits_wait *wait)
+{
+    struct need own = *need;
+    struct lane *lane = limits_find(limits, target, kind, key);
+
+    if (!lane)
+        return true;
+    own.rules = kind == LIMITS_KEY ? target->rules : NULL;
+    if (!need_is_blocked(&own, lane, wait))
+        return true;
+    if (wait->block != LIMITS_SPENT || !own.rules)
+        return false;
+    lane = limits_lock(limits, target, kind, key, need->now_us);
+    if (!lane)
+        return true;
+    need_turn(lane, need->now_us);
+    bool free = !need_is_blocked(&own, lane, wait);
+    lanes_unlock(limits->lanes, lane);
+    return free;
+}
+
+bool limits_check_key(struct limits *limits, const struct limits_target *target, int key,
+                      const struct need *need, struct limits_wait *wait)
+{
+    struct limits_wait other = {0};
+    bool key_is = is_free(limits, target, LIMITS_KEY, key, need, wait);
+    bool both_is = is_free(limits, target, LIMITS_BOTH, key, need, key_is ? wait : &other);
+
+    if (!key_is && !both_is && other.until_us > wait->until_us)
+        *wait = other;
+    return key_is && both_is;
+}
+
+bool limits_check(struct limits *limits, const struct limits_target *target, int64_t tokens,
+                  int64_t now_us, struct limits_wait *wait)
+{
+    struct need need = {.tokens = tokens, .now_us = now_us};
+    struct limits_wait soonest = {.until_us = INT64_MAX}, found, own = {0};
+    bool target_is = is_free(limits, target, LIMITS_TARGET, 0, &need, &own), any_is = false;
+
+    for (int key = 1; key <= target->keys && !any_is; key++) {
+        any_is = limits_check_key(limits, target, key, &need, &found);
+        if (!any_is && found.until_us < soonest.until_us)
+            soonest = found;
+    }
+    if (target_is && any_is)
+        return true;
+    if (wait)
+        *wait = any_is || (!target_is && own.until_us > soonest.until_us) ? own : soonest;
+    return false;
+}
+
+/* ---- by hand ---- */
+
+void limits_close(struct limits *limits, struct lane *lane, int64_t until_us, const char *reason,
+                  const char *dimension, bool probes)
+{
+    if (until_us <= GET(lane->until_us))
+        return;
+    SET(lane->until_us, until_us);
+    SET(lane->probes, probes);
+    snprintf(lane->reason, sizeof lane->reason, "%s", reason ? reason : "");
+    snprintf(lane->dimension, sizeof lane->dimension, "%s", dimension ? dimension : "");
+    lanes_note_change(limits->lanes);
+}
+
+void limits_cool(struct limits *limits, const struct limits_target *target, int64_t until_us,
+                 const char *reason, int64_t now_us)
+{
+    int kind = target->model.len ? LIMITS_TARGET : LIMITS_KEY;
+
+    for (int key = 1; key <= (kind == LIMITS_KEY ? target->keys : 1); key++) {
+        struct lane *lane = limits_lock(limits, target, kind, key, now_us);
+        if (!lane)
+            continue;
+        limits_close(limits, lane, until_us, reason, NULL, false);
+        lanes_unlock(limits->lanes, lane);
+    }
+}
+
+static void open_lane(struct limits *limits, struct lane *lane)
+{
+    if (!lane)
+        return;
+    lanes_relock(limits->lanes, lane);
+    SET(lane->until_us, 0);
+    SET(lane->faults, 0);
+    lanes_note_change(limits->lanes);
+    lanes_unlock(limits->lanes, lane);
+}
+
+void limits_uncool(struct limits *limits, const struct limits_target *target)
+{
+    open_lane(limits, limits_find(limits, target, LIMITS_TARGET, 0));
+    for (int key = 1; key <= target->keys; key++)
+        open_lane(limits, limits_find(limits, target, LIMITS_BOTH, key));
+}
+
+/* ---- what is known ---- */
+
+int limits_inflight(const struct limits *limits, const struct limits_target *target)
+{
+    const struct lane *lane = limits_find(limits, target, LIMITS_TARGET, 0);
+    return lane ? GET(lane->inflight) : 0;
+}
+
+int64_t limits_latency_us(const struct limits *limits, const struct limits_target *target)
+{
+    const struct lane *lane = limits_find(limits, target, LIMITS_TARGET, 0);
+    return lane ? GET(lane->latency_us) : 0;
+}
+
+int64_t limits_tokens(const struct limits *limits, const struct limits_target *target)
+{
+    const struct lane *lane = limits_find(limits, target, LIMITS_TARGET, 0);
+    return lane ? GET(lane->tokens) : 0;
+}
+
+/* What is told and what is counted, whichever is less. */
+static bool quota_of(const struct lane *lane, enum quota_dimension dimension, int64_t now_us,
+                     struct limits_quota *quota)
+{
+    bool is_told = GET(lane->told) >> dimension & 1;
+    int64_t left = is_told ? quota_left(&lane->quotas[dimension], now_us) : -1;
+
+    *quota = (struct limits_quota){-1, -1, 0};
+    if (left >= 0) {
+        quota->limit = GET(lane->quotas[dimension].limit);
+        quota->left = left;
+        quota->reset_us = GET(lane->quotas[dimension].reset_us);
+    }
+    for (int i = 0; i < WINDOW_COUNT; i++) {
+        const struct window *window = &lane->windows[i];
+        int64_t limit = lane_dimension((enum lane_window)i) == dimension ? GET(window->limit) : 0;
+        int64_t rest = limit > GET(window->used) ? limit - GET(window->used) : 0;
+        if (limit == 0 || (quota->left >= 0 && quota->left <= rest))
+            continue;
+        quota->limit = limit;
+        quota->left = rest;
+        quota->reset_us = window_free_us(window, quota_period_us(dimension), limit, rest + 1);
+    }
+    return quota->left >= 0;
+}
+
+/* Of one key: its own, or the model's by it. */
+static bool key_quota(struct limits *limits, const struct limits_target *target, int key,
+                      enum quota_dimension dimension, int64_t now_us, struct limits_quota *quota)
+{
+    static const int kinds[] = {LIMITS_KEY, LIMITS_BOTH};
+    bool any = false;
+
+    for (int i = 0; i < 2; i++) {
+        struct limits_quota found;
+        struct lane *lane = limits_find(limits, target, kinds[i], key);
+        if (!lane)
+            continue;
+        lanes_relock(limits->lanes, lane);
+        need_turn(lane, now_us);
+        bool is = quota_of(lane, dimension, now_us, &found);
+        lanes_unlock(limits->lanes, lane);
+        if (is && (!any || found.left < quota->left))
+            *quota = found;
+        any = any || is;
+    }
+    return any;
+}
+
+bool limits_quota(struct limits *limits, const struct limits_target *target,
+                  enum quota_dimension dimension, int64_t now_us, struct limits_quota *quota)
+{
+    bool any = false;
+
+    *quota = (struct limits_quota){0, 0, 0};
+    for (int key = 1; key <= target->keys; key++) {
+        struct limits_quota found;
+        if (!key_quota(limits, target, key, dimension, now_us, &found))
+            continue;
+        quota->limit = quota->limit < 0 || found.limit < 0 ? -1 : quota->limit + found.limit;
+        quota->left += found.left;
+        if (found.reset_us > now_us && (!quota->reset_us || found.reset_us < quota->reset_us))
+            quota->reset_us = found.reset_us;
+        any = true;
+    }
+    return any;
 }

@@ -1,49 +1,83 @@
-/* limits.h -- what all workers know of targets: which cool, how fast they answer, how many
- * attempts run.
+/* limits.h -- whether a target may be tried, and by which of its provider's keys.
  *
- * A table in memory that the master maps before it forks and every worker
- * shares.  Each target has a slot found by its name's hash.  Slots are changed
- * by atomic operations only, so a worker killed at any instant leaves nothing
- * locked; attempts in flight are counted for each worker apart, so that those
- * of a dead one are forgotten when its successor starts.  It knows nothing of
- * why a target cools beyond a short word for people. */
+ * All workers share one truth: cooldowns, quotas, what is in flight, how fast a
+ * target answers (lane.h).  What an attempt takes of it is a grant (grant.h). */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "slice.h"
-#include <stdint.h>
+#include "need.h"
 
 struct limits;
 struct shared;
 
-enum { LIMITS_SLOTS = 4096, LIMITS_REASON = 24, LIMITS_WORKERS = 64 };
+enum { LIMITS_KEYS = 64 }; /* of one provider */
 
-/* The table; in memory that children of this process share.  Aborts when there is none. */
-struct limits *limits_new(void);
+struct limits_target { /* made by limits_target; the rest is borrowed */
+    struct slice provider, model;
+    int keys; /* at least 1 */
+    const struct limits_rules *rules;
+    uint64_t provider_hash, model_hash;
+};
+
+enum limits_kind { LIMITS_TARGET, LIMITS_KEY, LIMITS_BOTH, LIMITS_LANES }; /* the lanes of a try */
+
+struct limits *limits_new(void); /* in memory that children share */
 /* A table of its own with what is in that one now, weir.shared included. */
 struct limits *limits_copy(const struct limits *from);
 void limits_free(struct limits *limits);
 
-/* Cools what key names (a target, "provider/model", or a provider's key, "provider") until
- * until_us (monotonic).  A later time extends; an earlier one changes nothing.  reason is a
- * short stable word, e.g. "rate_limited". */
-void limits_cool(struct limits *limits, struct slice key, int64_t until_us, const char *reason);
-void limits_uncool(struct limits *limits, struct slice key);
-
-/* When the cooldown ends (monotonic, 0: is not cooling), and the reason (borrowed; may be NULL). */
-int64_t limits_cooling_until(const struct limits *limits, struct slice key, int64_t now_us,
-                             const char **reason);
-
-/* An attempt begins and ends; worker is the caller's number, below LIMITS_WORKERS. */
-void limits_begin(struct limits *limits, struct slice key, int worker);
-void limits_end(struct limits *limits, struct slice key, int worker);
-int limits_inflight(const struct limits *limits, struct slice key);
-
-/* A worker of that number starts: what another of that number left running is over. */
+/* This process is that worker from now on. */
+void limits_enter(struct limits *limits, int worker);
+/* The worker of that number is dead: what it had on its way is over. */
 void limits_forget(struct limits *limits, int worker);
 
-/* How long the commit point took: a moving average, each answer counting for a fifth. */
-void limits_answered(struct limits *limits, struct slice key, int64_t us);
-int64_t limits_latency_us(const struct limits *limits, struct slice key); /* 0: unknown */
+struct limits_target limits_target(struct slice provider, struct slice model, int keys,
+                                   const struct limits_rules *rules);
 
-/* The dictionary of weir.shared, in memory of the same kind; borrowed. */
+/* Whether an attempt that needs so many tokens may be made now, by any key.  Takes no lock while
+ * nothing is spent.  wait says why not, and the soonest time; may be NULL. */
+bool limits_check(struct limits *limits, const struct limits_target *target, int64_t tokens,
+                  int64_t now_us, struct limits_wait *wait);
+
+/* Whether that key is free for that model; wait is the later of its lanes' times. */
+bool limits_check_key(struct limits *limits, const struct limits_target *target, int key,
+                      const struct need *need, struct limits_wait *wait);
+
+/* A lane of a target: to look at (NULL: nothing is known), and locked, as lanes_lock gives it. */
+struct lane *limits_find(const struct limits *limits, const struct limits_target *target,
+                         enum limits_kind kind, int key);
+struct lane *limits_lock(struct limits *limits, const struct limits_target *target,
+                         enum limits_kind kind, int key, int64_t now_us);
+int limits_worker(const struct limits *limits);
+
+/* Something was used that no answer tells; under the lane's lock. */
+void limits_charge(struct lane *lane, int64_t requests, int64_t tokens, int64_t now_us);
+
+/* Closes a lane until then, unless it is closed for longer; under its lock.  probes: it is half
+ * open afterwards. */
+void limits_close(struct limits *limits, struct lane *lane, int64_t until_us, const char *reason,
+                  const char *dimension, bool probes);
+
+/* By hand: cools a target by all its keys (a provider, where the model is empty), and opens it
+ * again. */
+void limits_cool(struct limits *limits, const struct limits_target *target, int64_t until_us,
+                 const char *reason, int64_t now_us);
+void limits_uncool(struct limits *limits, const struct limits_target *target);
+
+/* What is known of a target; 0: nothing. */
+int limits_inflight(const struct limits *limits, const struct limits_target *target);
+int64_t limits_latency_us(const struct limits *limits, const struct limits_target *target);
+int64_t limits_tokens(const struct limits *limits, const struct limits_target *target);
+
+struct limits_quota { /* of all its keys together */
+    int64_t limit;    /* -1: unknown */
+    int64_t left;
+    int64_t reset_us; /* the soonest; 0: unknown */
+};
+
+/* False when nothing is known of that dimension. */
+bool limits_quota(struct limits *limits, const struct limits_target *target,
+                  enum quota_dimension dimension, int64_t now_us, struct limits_quota *quota);
+
+/* The table; and the dictionary of weir.shared, in memory of the same kind.  Borrowed. */
+struct lanes *limits_lanes(const struct limits *limits);
 struct shared *limits_shared(const struct limits *limits);

@@ -40,8 +40,8 @@ struct policy {
     struct lua_response *committed;
     int failure_ref; /* an err that waits for policy_resume_failure */
     enum policy_state state;
-    int64_t soonest_us; /* when a target that req:available left out is back; 0: none */
-    const char *cooling_reason;
+    int64_t soonest_us; /* when a target that was passed over is back; 0: none */
+    char cooling_reason[LANE_REASON];
     struct body_edits edits;
     int body_ref;                 /* the document behind req.body, or LUA_NOREF */
     int sends;                    /* how often it sent */

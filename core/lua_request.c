@@ -2,10 +2,10 @@
  *
  * The userdata borrows the policy; policy_free clears it. */
 /* SPDX-License-Identifier: MIT */
-#include "limits.h"
 #include "loop.h"
 #include "lua_core.h"
 #include "mem.h"
+#include "ration.h"
 #include <stdlib.h>
 #include <strings.h>
 
@@ -103,43 +103,36 @@ static void resolve(const struct policy *policy, const struct target *target, st
     buf_add(name, policy->request->model);
 }
 
-/* When the target's own cooldown and its key's are both over; 0: now. */
-static int64_t cooling_until(const struct policy *policy, const struct target *target,
-                             int64_t now_us, const char **reason)
+/* Whether the target may be tried now; why not, and until when. */
+static bool is_available(const struct policy *policy, const struct target *target,
+                         struct limits_wait *wait)
 {
-    struct limits *limits = policy->generation->limits;
-    struct buf full = {0};
-    struct slice name = target->name;
+    bool is_any = slice_is(target->model, "*");
 
-    if (slice_is(target->model, "*")) {
-        resolve(policy, target, &full);
-        name = buf_slice(&full);
-    }
-    int64_t own = limits_cooling_until(limits, name, now_us, reason);
-    buf_free(&full);
-    struct slice key = {target->name.ptr, target->name.len - target->model.len - 1};
-    const char *key_reason = NULL;
-    int64_t keys = limits_cooling_until(limits, key, now_us, &key_reason);
-    if (keys > own)
-        *reason = key_reason;
-    return keys > own ? keys : own;
+    return ration_check(policy->generation->limits, target->provider,
+                        is_any ? policy->request->model : target->model, policy->request->body,
+                        wait);
 }
 
-static void note_cooling(struct policy *policy, int64_t until_us, const char *reason,
-                         int64_t now_us)
+static double seconds_of(const struct limits_wait *wait)
 {
-    if (policy->soonest_us > now_us && policy->soonest_us <= until_us)
+    return (double)(wait->until_us - loop_now_us()) / 1e6;
+}
+
+static void note_wait(struct policy *policy, const struct limits_wait *wait)
+{
+    if (policy->soonest_us > loop_now_us() && policy->soonest_us <= wait->until_us)
         return;
-    policy->soonest_us = until_us;
-    policy->cooling_reason = reason;
+    policy->soonest_us = wait->until_us;
+    memcpy(policy->cooling_reason, wait->reason, sizeof policy->cooling_reason);
 }
 
-/* req:available(targets) -> list of those that are not cooling, in order; where it is empty, the
- * seconds until the first is back */
+/* req:available(targets) -> list of those that are not cooling and have something left, in order;
+ * where it is empty, the seconds until the first is back */
 static int request_available(lua_State *L)
 {
     struct policy *policy = check_request(L);
-    int64_t now_us = loop_now_us(), soonest_us = 0;
+    int64_t soonest_us = 0;
     int kept = 0;
 
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -147,22 +140,21 @@ static int request_available(lua_State *L)
     int count = (int)lua_objlen(L, 2);
     lua_createtable(L, count, 0); /* [req, targets, list] */
     for (int i = 1; i <= count; i++) {
-        const char *reason = NULL;
+        struct limits_wait wait;
         lua_rawgeti(L, 2, i);
         struct target target = check_target(L, -1, policy);
-        int64_t until = cooling_until(policy, &target, now_us, &reason);
-        if (until) {
-            note_cooling(policy, until, reason, now_us);
-            if (!soonest_us || until < soonest_us)
-                soonest_us = until;
-            lua_pop(L, 1);
-        } else {
+        if (is_available(policy, &target, &wait)) {
             lua_rawseti(L, 3, ++kept);
+        } else {
+            note_wait(policy, &wait);
+            if (!soonest_us || wait.until_us < soonest_us)
+                soonest_us = wait.until_us;
+            lua_pop(L, 1);
         }
     }
     if (kept || !soonest_us)
         return 1;
-    lua_pushnumber(L, (double)(soonest_us - now_us) / 1e6);
+    lua_pushnumber(L, (double)(soonest_us - loop_now_us()) / 1e6);
     return 2;
 }
 
@@ -229,9 +221,9 @@ static void read_commit(lua_State *L, int index, enum commit *commit)
 }
 
 /* Leaves the edit function, or nil, on the stack. */
-static void read_options(lua_State *L, int index, struct policy_send *send)
+static void read_options(lua_State *L, int index, struct policy_send *send, bool *insists)
 {
-    static const char *const options[] = {"commit", "edit", "timeout", NULL};
+    static const char *const options[] = {"commit", "cooling", "edit", "timeout", NULL};
 
     if (lua_isnoneornil(L, index)) {
         lua_pushnil(L);
@@ -241,6 +233,11 @@ static void read_options(lua_State *L, int index, struct policy_send *send)
     check_names(L, index, options, "send's options");
     read_timeout(L, index, &send->timeout);
     read_commit(L, index, &send->commit);
+    lua_getfield(L, index, "cooling");
+    *insists = lua_toboolean(L, -1);
+    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
+        luaL_error(L, "cooling must be true or false: whether to send to a target that cools");
+    lua_pop(L, 1);
     lua_getfield(L, index, "edit");
     if (!lua_isnil(L, -1) && !lua_isfunction(L, -1))
         luaL_error(L, "edit must be a function over the attempt's copy of the body");
@@ -295,6 +292,7 @@ struct sending { /* a send that is prepared, and what it borrows */
     struct policy_send send;
     struct copy copy;
     struct buf name;
+    bool insists; /* although the target cools */
 };
 
 static void sending_free(struct sending *sending)
@@ -317,7 +315,7 @@ static void prepare(lua_State *L, struct policy *policy, struct sending *sending
     };
     if (++policy->sends > SENDS_MAX)
         luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
-    read_options(L, 3, send);
+    read_options(L, 3, send, &sending->insists);
     if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
         lua_error(L);
     if (!lua_isnil(L, -1)) {
@@ -330,13 +328,74 @@ static void prepare(lua_State *L, struct policy *policy, struct sending *sending
     send->model = slice_is(target.model, "*") ? policy->request->model : target.model;
 }
 
+/* Takes what the attempt needs of its target's limits; the last thing before it is sent, since
+ * nothing may raise in between. */
+static bool take(struct policy *policy, struct policy_send *send, bool insists,
+                 struct limits_wait *wait)
+{
+    return ration_take(policy->generation->limits, send->provider, send->model, send->body, insists,
+                       &send->grant, wait);
+}
+
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static const char *word_for(enum limits_block block)
+{
+    switch (block) {
+    case LIMITS_COOLS: return "it cools";
+    case LIMITS_PROBED: return "its cooldown is over and another attempt finds out";
+    case LIMITS_SPENT: return "a limit of it is spent";
+    case LIMITS_FULL: return "as many requests run as may run at once";
+    case LIMITS_FREE: break;
+    }
+    return "it is not free";
+}
+
+/* nil, err: nobody was asked. */
+static int push_refusal(lua_State *L, struct policy *policy, struct slice target,
+                        const struct limits_wait *wait)
+{
+    bool is_limit = strcmp(wait->reason, "rate_limited") == 0;
+
+    note_wait(policy, wait);
+    lua_pushnil(L);
+    lua_createtable(L, 0, 10);
+    set_text(L, "code", is_limit ? "rate_limited" : "overloaded");
+    set_text(L, "reason", wait->reason);
+    set_text(L, "scope", "model");
+    lua_pushfstring(L, "the target is not asked: %s", word_for(wait->block));
+    lua_setfield(L, -2, "message");
+    lua_pushlstring(L, target.ptr, target.len);
+    lua_setfield(L, -2, "target");
+    lua_pushinteger(L, is_limit ? 429 : 503);
+    lua_setfield(L, -2, "status");
+    lua_pushnumber(L, seconds_of(wait));
+    lua_setfield(L, -2, "retry_after");
+    if (wait->dimension < QUOTA_COUNT)
+        set_text(L, "dimension", quota_name(wait->dimension));
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "final");
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "skipped");
+    return 2;
+}
+
 /* req:send(target, options) -> res, or nil and err */
 static int request_send(lua_State *L)
 {
     struct policy *policy = check_waiting(L, "req:send");
     struct sending sending = {0};
+    struct limits_wait wait;
 
     prepare(L, policy, &sending);
+    if (!take(policy, &sending.send, sending.insists, &wait)) {
+        sending_free(&sending);
+        return push_refusal(L, policy, check_target(L, 2, policy).name, &wait);
+    }
     drop_earlier(policy);
     policy->state = POLICY_SENDING;
     policy->host->on_send(policy->host_arg, &sending.send);
@@ -350,15 +409,17 @@ static int request_shadow(lua_State *L)
     struct policy *policy = check_running(L, "req:shadow");
     struct target target = check_target(L, 2, policy);
     struct sending sending = {0};
-    const char *reason;
-    bool cools = cooling_until(policy, &target, loop_now_us(), &reason) != 0;
+    struct limits_wait wait;
+    bool leaves = is_available(policy, &target, &wait);
 
-    if (!cools) {
+    if (leaves) {
         prepare(L, policy, &sending);
-        policy->host->on_shadow(policy->host_arg, &sending.send);
+        leaves = take(policy, &sending.send, false, &wait);
+        if (leaves)
+            policy->host->on_shadow(policy->host_arg, &sending.send);
         sending_free(&sending);
     }
-    lua_pushboolean(L, !cools);
+    lua_pushboolean(L, leaves);
     return 1;
 }
 
@@ -386,6 +447,7 @@ static int request_race(lua_State *L)
     struct policy_send sends[RACE_MAX];
     struct buf names = {0};
     size_t ends[RACE_MAX];
+    struct limits_wait wait;
 
     luaL_checktype(L, 2, LUA_TTABLE);
     double after = read_race(L, 3);
@@ -419,9 +481,16 @@ static int request_race(lua_State *L)
         size_t begin = i ? ends[i - 1] : 0;
         sends[i].target = (struct slice){names.ptr + begin, ends[i] - begin};
     }
+    size_t first = 0; /* those before it may not be tried now */
+    while (first < count && !take(policy, &sends[first], false, &wait))
+        first++;
+    if (first == count) {
+        buf_free(&names);
+        return push_refusal(L, policy, check_target(L, -1, policy).name, &wait);
+    }
     drop_earlier(policy);
     policy->state = POLICY_SENDING;
-    policy->host->on_race(policy->host_arg, sends, count, after);
+    policy->host->on_race(policy->host_arg, sends + first, count - first, after);
     buf_free(&names);
     return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
 }

@@ -1,8 +1,8 @@
 /* lua_shared.c -- weir.shared(name) and weir.target(name): what all workers know. */
 /* SPDX-License-Identifier: MIT */
-#include "limits.h"
 #include "loop.h"
 #include "lua_core.h"
+#include "ration.h"
 #include "shared.h"
 
 static const char SHARED[] = "weir.Shared";
@@ -147,43 +147,84 @@ static struct limits *limits_of(lua_State *L)
     return lua_generation(L)->limits;
 }
 
-/* target:cooling() -> seconds left and the reason, or nil */
+/* What stands at index 1, by all keys of its provider. */
+static struct limits_target limits_target_of(lua_State *L)
+{
+    struct slice name = check_target(L);
+    size_t len = (size_t)(strchr(name.ptr, '/') - name.ptr);
+    struct slice provider = {name.ptr, len}, model = {name.ptr + len + 1, name.len - len - 1};
+
+    return ration_target(config_provider(&lua_generation(L)->config, provider), provider, model);
+}
+
+/* target:cooling() -> seconds until it may be tried and the reason, or nil */
 static int target_cooling(lua_State *L)
 {
-    const char *reason = NULL;
+    struct limits_target target = limits_target_of(L);
+    struct limits_wait wait;
     int64_t now_us = loop_now_us();
-    int64_t until = limits_cooling_until(limits_of(L), check_target(L), now_us, &reason);
 
-    if (!until)
+    if (limits_check(limits_of(L), &target, 1, now_us, &wait))
         return 0;
-    lua_pushnumber(L, (double)(until - now_us) / 1e6);
-    lua_pushstring(L, reason);
+    lua_pushnumber(L, (double)(wait.until_us - now_us) / 1e6);
+    lua_pushstring(L, wait.reason);
     return 2;
 }
 
 /* target:cool(seconds, reason or nil) */
 static int target_cool(lua_State *L)
 {
-    struct slice name = check_target(L);
+    struct limits_target target = limits_target_of(L);
     double seconds = luaL_checknumber(L, 2);
+    int64_t now_us = loop_now_us();
 
     luaL_argcheck(L, seconds > 0 && seconds <= 1e7, 2, "seconds, above 0");
-    limits_cool(limits_of(L), name, loop_now_us() + (int64_t)(seconds * 1e6),
-                luaL_optstring(L, 3, "policy"));
+    limits_cool(limits_of(L), &target, now_us + (int64_t)(seconds * 1e6),
+                luaL_optstring(L, 3, "policy"), now_us);
     return 0;
 }
 
 /* target:uncool() */
 static int target_uncool(lua_State *L)
 {
-    limits_uncool(limits_of(L), check_target(L));
+    struct limits_target target = limits_target_of(L);
+
+    limits_uncool(limits_of(L), &target);
     return 0;
+}
+
+/* target:quota(dimension) -> { limit =, remaining =, reset = }, or nil while nobody knows */
+static int target_quota(lua_State *L)
+{
+    struct limits_target target = limits_target_of(L);
+    size_t len;
+    const char *name = luaL_checklstring(L, 2, &len);
+    enum quota_dimension dimension = quota_named((struct slice){name, len});
+    struct limits_quota quota;
+    int64_t now_us = loop_now_us();
+
+    luaL_argcheck(L, dimension < QUOTA_COUNT, 2, "a dimension: rpm, tpm, rpd, tpd, …");
+    if (!limits_quota(limits_of(L), &target, dimension, now_us, &quota))
+        return 0;
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, (lua_Number)quota.left);
+    lua_setfield(L, -2, "remaining");
+    if (quota.limit >= 0) {
+        lua_pushnumber(L, (lua_Number)quota.limit);
+        lua_setfield(L, -2, "limit");
+    }
+    if (quota.reset_us > now_us) {
+        lua_pushnumber(L, (double)(quota.reset_us - now_us) / 1e6);
+        lua_setfield(L, -2, "reset");
+    }
+    return 1;
 }
 
 /* target:latency() -> seconds to the commit point, recent, or nil */
 static int target_latency(lua_State *L)
 {
-    int64_t us = limits_latency_us(limits_of(L), check_target(L));
+    struct limits_target target = limits_target_of(L);
+    int64_t us = limits_latency_us(limits_of(L), &target);
 
     if (us <= 0)
         return 0;
@@ -194,7 +235,9 @@ static int target_latency(lua_State *L)
 /* target:inflight() -> attempts that run now, in all workers */
 static int target_inflight(lua_State *L)
 {
-    lua_pushinteger(L, limits_inflight(limits_of(L), check_target(L)));
+    struct limits_target target = limits_target_of(L);
+
+    lua_pushinteger(L, limits_inflight(limits_of(L), &target));
     return 1;
 }
 
@@ -241,8 +284,13 @@ void lua_shared_open(lua_State *L)
         {NULL, NULL},
     };
     static const luaL_Reg target_methods[] = {
-        {"cool", target_cool},       {"cooling", target_cooling}, {"inflight", target_inflight},
-        {"latency", target_latency}, {"uncool", target_uncool},   {NULL, NULL},
+        {"cool", target_cool},
+        {"cooling", target_cooling},
+        {"inflight", target_inflight},
+        {"latency", target_latency},
+        {"quota", target_quota},
+        {"uncool", target_uncool},
+        {NULL, NULL},
     };
 
     open_type(L, SHARED, shared_methods);

@@ -428,7 +428,11 @@ void lua_push_trail(lua_State *L, struct policy *policy)
 
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        lua_createtable(L, 0, 4);
+        lua_createtable(L, 0, 5);
+        if (entries[i].key) {
+            lua_pushinteger(L, entries[i].key);
+            lua_setfield(L, -2, "key");
+        }
         lua_pushlstring(L, entries[i].target.ptr, entries[i].target.len);
         lua_setfield(L, -2, "target");
         lua_pushstring(L, entries[i].code);
@@ -593,7 +597,7 @@ static void push_err(struct policy *policy, lua_State *L, const char *code, cons
     if (policy->soonest_us > loop_now_us()) {
         push_soonest(L, policy);
         lua_setfield(L, -2, "retry_after");
-        lua_pushstring(L, policy->cooling_reason ? policy->cooling_reason : "");
+        lua_pushstring(L, policy->cooling_reason);
         lua_setfield(L, -2, "reason");
     }
 }
@@ -932,6 +936,15 @@ static void text_in(lua_State *L, const char *name, char *out, size_t size)
     lua_pop(L, 1);
 }
 
+/* What is wrong with one key is not wrong with the others: a limit is a key's, also where it is
+ * one of a model. */
+static enum grant_scope scope_of(const char *scope, const char *code)
+{
+    if (strcmp(scope, "key") == 0)
+        return GRANT_OF_KEY;
+    return strcmp(code, "rate_limited") == 0 ? GRANT_OF_KEY_AND_MODEL : GRANT_OF_TARGET;
+}
+
 /* Leaves the failure, a table, on the stack. */
 static struct policy_outcome judge(const struct judging *judging, const struct policy_fault *fault)
 {
@@ -954,7 +967,9 @@ static struct policy_outcome judge(const struct judging *judging, const struct p
     outcome.status = (int)number_in(L, "status", 0);
     outcome.retry_after = number_in(L, "retry_after", -1);
     outcome.cooldown = number_in(L, "cooldown", 0);
-    outcome.is_key_scope = strcmp(scope, "key") == 0;
+    outcome.is_said = outcome.retry_after >= 0;
+    outcome.scope = scope_of(scope, outcome.code);
+    text_in(L, "dimension", outcome.dimension, sizeof outcome.dimension);
     lua_getfield(L, -1, "alarm");
     outcome.alarm = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -983,6 +998,75 @@ struct policy_outcome generation_judge(struct generation *generation, const char
 
     lua_settop(generation->L, 0);
     return outcome;
+}
+
+void policy_note_other_key(struct policy *policy)
+{
+    lua_State *L = policy->generation->L;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, policy->failure_ref);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "other_key");
+    lua_settop(L, 0);
+}
+
+/* ---- what headers say of quotas ---- */
+
+/* { dimension =, scope =, limit =, remaining =, reset = } is on top; false when no dimension of
+ * ours is meant. */
+static bool read_word(lua_State *L, struct quota_word *word)
+{
+    char dimension[16], scope[8];
+
+    text_in(L, "dimension", dimension, sizeof dimension);
+    text_in(L, "scope", scope, sizeof scope);
+    double reset = number_in(L, "reset", -1);
+    *word = (struct quota_word){
+        .dimension = quota_named(slice_of(dimension)),
+        .is_of_key = strcmp(scope, "key") == 0,
+        .limit = (int64_t)number_in(L, "limit", -1),
+        .left = (int64_t)number_in(L, "remaining", -1),
+        .wait_us = reset >= 0 ? (int64_t)(reset * 1e6) : -1,
+    };
+    return word->dimension < QUOTA_COUNT;
+}
+
+static size_t read_words(lua_State *L, struct quota_word *words, size_t most)
+{
+    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0, found = 0;
+
+    for (size_t i = 1; i <= count && found < most; i++) {
+        lua_rawgeti(L, -1, (int)i);
+        if (lua_istable(L, -1) && read_word(L, &words[found]))
+            found++;
+        lua_pop(L, 1);
+    }
+    return found;
+}
+
+size_t generation_quotas(struct generation *generation, const struct provider *provider,
+                         const struct policy_header *headers, size_t count,
+                         struct quota_word *words, size_t most)
+{
+    lua_State *L = generation->L;
+    size_t found = 0;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, provider->settings_ref);
+    lua_getfield(L, -1, "quotas"); /* [settings, quotas] */
+    lua_createtable(L, 0, (int)count);
+    for (size_t i = 0; i < count; i++)
+        visit_header(L, headers[i].name, headers[i].value);
+    lua_pushnumber(L, loop_wall_seconds());
+    if (lua_call_traced(L, 2, 1) == 0) {
+        found = read_words(L, words, most);
+    } else {
+        struct log_line line = log_begin(LOG_ERROR, "quotas_failed");
+        log_str(&line, "provider", provider->name);
+        log_str(&line, "error", lua_tostring(L, -1));
+        log_end(&line);
+    }
+    lua_settop(L, 0);
+    return found;
 }
 
 /* ---- after the commit point ---- */

@@ -13,9 +13,9 @@
 #include "body.h"
 #include "chunk.h"
 #include "config.h"
+#include "grant.h"
 #include "sse.h"
 
-struct limits;
 struct sources;
 struct generation;
 struct policy;
@@ -75,6 +75,7 @@ struct policy_send {
     struct slice model;      /* the model's name at the provider */
     struct timeouts timeout; /* complete */
     enum commit commit;
+    struct grant grant;             /* open; the host's to end.  Of a race's second on: none */
     const struct body *body;        /* the client's bytes, or this attempt's copy of them */
     const struct body_edits *edits; /* the policy's, over these */
 };
@@ -97,6 +98,7 @@ struct policy_result {
 struct policy_trail_entry {
     struct slice target;
     const char *code; /* "ok", or the failure's */
+    int key;          /* which of the provider's, from 1; 0: it has but one */
     int status;
     int64_t ms;         /* how long it took */
     double retry_after; /* seconds until it may be tried again; < 0: unknown */
@@ -151,9 +153,11 @@ struct policy_outcome { /* the judgement, for the trail and the log */
     char code[32];
     char message[256];
     int status;
-    double retry_after; /* seconds; < 0: none said */
-    double cooldown;    /* seconds; 0: none */
-    bool is_key_scope;  /* what cools is the provider's key, not one target */
+    double retry_after;     /* seconds; < 0: none said */
+    double cooldown;        /* seconds; 0: none */
+    enum grant_scope scope; /* of the cooldown */
+    bool is_said;           /* the provider named its length */
+    char dimension[8];      /* of the limit that was spent, or empty */
     bool alarm;
 };
 
@@ -169,9 +173,20 @@ struct policy_outcome generation_judge(struct generation *generation, const char
 void policy_add_ratelimit(struct policy *policy, const struct provider *provider, void *attempt,
                           struct buf *head);
 
+/* The failure that waits: another of the provider's keys may try the same target, now. */
+void policy_note_other_key(struct policy *policy);
 void policy_resume_failure(struct policy *policy);
 void policy_resume_answer(struct policy *policy, const struct policy_answer *answer);
 void policy_resume_sleep(struct policy *policy);
+
+struct policy_header {
+    struct slice name, value;
+};
+
+/* What headers of an answer say of its provider's quotas; gives how many words. */
+size_t generation_quotas(struct generation *generation, const struct provider *provider,
+                         const struct policy_header *headers, size_t count,
+                         struct quota_word *words, size_t most);
 
 /* ---- after the commit point ---- */
 

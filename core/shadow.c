@@ -6,7 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "shadow.h"
 #include "attempt.h"
-#include "limits.h"
+#include "charge.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
@@ -20,7 +20,6 @@ struct shadow {
     struct generation *generation;
     struct limits *limits;
     struct attempt *attempt;
-    int worker;
     char id[32];
     TAILQ_ENTRY(shadow) link;
 };
@@ -47,6 +46,8 @@ static void log_skipped(const struct shadow_new *made)
 void shadow_start(struct shadows *shadows, const struct shadow_new *made)
 {
     if (shadows->count >= SHADOWS_MAX) {
+        struct grant grant = made->grant;
+        grant_end(made->limits, &grant, 0, false, loop_now_us());
         log_skipped(made);
         return;
     }
@@ -56,6 +57,7 @@ void shadow_start(struct shadows *shadows, const struct shadow_new *made)
         .upstream = made->upstream,
         .call = made->call,
         .target = made->target,
+        .grant = made->grant,
         .timeout = made->timeout,
         .deadline_us = made->deadline_us,
         .owner = &owner,
@@ -67,11 +69,9 @@ void shadow_start(struct shadows *shadows, const struct shadow_new *made)
     shadow->of = shadows;
     shadow->generation = generation_share(made->generation);
     shadow->limits = made->limits;
-    shadow->worker = made->worker;
     snprintf(shadow->id, sizeof shadow->id, "%s", made->id);
     TAILQ_INSERT_TAIL(&shadows->live, shadow, link);
     shadows->count++;
-    limits_begin(shadow->limits, made->target, shadow->worker);
     shadow->attempt = attempt_new(&attempt);
 }
 
@@ -104,7 +104,7 @@ static void log_shadow(const struct shadow *shadow, const char *outcome, const c
 static void finish(struct shadow *shadow, const char *outcome, const char *message)
 {
     log_shadow(shadow, outcome, message);
-    limits_end(shadow->limits, attempt_target(shadow->attempt), shadow->worker);
+    charge_end(shadow->limits, shadow->attempt);
     attempt_free(shadow->attempt);
     TAILQ_REMOVE(&shadow->of->live, shadow, link);
     shadow->of->count--;
@@ -167,14 +167,16 @@ static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fau
     struct shadow *shadow = arg;
     struct policy_outcome outcome = judge(shadow, fault);
 
-    if (outcome.cooldown > 0)
-        limits_cool(shadow->limits, attempt_target(attempt),
-                    loop_now_us() + (int64_t)(outcome.cooldown * 1e6), outcome.code);
+    outcome.scope = GRANT_OF_TARGET;
+    charge_fail(shadow->limits, shadow->generation, attempt, fault, &outcome);
     finish(shadow, outcome.code, outcome.message);
 }
 
 static void on_commit(void *arg, struct attempt *attempt)
 {
+    struct shadow *shadow = arg;
+
+    charge_commit(shadow->limits, shadow->generation, attempt);
     if (attempt_is_stream(attempt))
         attempt_stream(attempt); /* read to its end */
     else
@@ -198,6 +200,8 @@ static void on_end(void *arg, const struct attempt_fault *fault)
         return;
     }
     struct policy_outcome outcome = judge(shadow, fault);
+    outcome.scope = GRANT_OF_TARGET;
+    charge_fail(shadow->limits, shadow->generation, shadow->attempt, fault, &outcome);
     finish(shadow, "broken", outcome.message);
 }
 

@@ -6,11 +6,11 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "adapter.h"
+#include "grant.h"
 #include <sys/queue.h>
 
 struct event_base;
 struct generation;
-struct limits;
 struct shadow;
 
 enum { SHADOWS_MAX = 256 }; /* of a worker, at a time; more are left out */
@@ -27,10 +27,10 @@ struct shadow_new {
     struct upstream *upstream;
     struct generation *generation; /* shared as long as the shadow lives */
     struct limits *limits;
-    int worker;     /* this worker's number */
     const char *id; /* of the request that it copies; copied */
     struct adapter_call call;
     struct slice target; /* copied */
+    struct grant grant;  /* taken */
     struct timeouts timeout;
     int64_t deadline_us; /* of the request; monotonic; 0: none */
 };

@@ -493,8 +493,7 @@ int worker_run(const struct worker_settings *settings)
     worker.world.on_ended = on_ended;
     worker.world.arg = &worker;
     worker.world.limits = settings->limits;
-    worker.world.worker = settings->number;
-    limits_forget(settings->limits, settings->number);
+    limits_enter(settings->limits, settings->number);
     TAILQ_INIT(&worker.world.live);
     shadow_init(&worker.world.shadows);
     worker.world.base = loop_new();

@@ -30,7 +30,8 @@ end
 return function(policy, opts)
   if type(policy) == "string" then
     local target = weir.targets { policy }[1]
-    policy = function(req) return req:send(target) end
+    local although = { cooling = true } -- the pause here is the one that counts
+    policy = function(req) return req:send(target, although) end
   elseif type(policy) == "table" then
     policy = waterfall(policy)
   end

@@ -11,6 +11,7 @@ return function(targets)
     local failure
     for _, target in ipairs(req:available(targets)) do -- without those that are cooling
       local res, err = req:send(target)
+      while err and err.other_key do res, err = req:send(target) end -- one key is spent, not all
       if res then return res end
       if err.final then return nil, err end -- the request itself is wrong
       failure = err

@@ -8,10 +8,10 @@
 #include "sim.h" /* before what it renames */
 
 #include "attempt.h"
-#include "limits.h"
 #include "loop.h"
 #include "lua_core.h"
 #include "mem.h"
+#include "ration.h"
 #include "sim_loop.h"
 
 struct lua_sim {
@@ -286,24 +286,14 @@ static int sim_host_cool(lua_State *L)
     const char *key = luaL_checklstring(L, 1, &len);
     int64_t until_us = loop_now_us() + (int64_t)(luaL_checknumber(L, 2) * 1e6);
 
-    limits_cool(own(L)->limits, (struct slice){key, len}, until_us, luaL_checkstring(L, 3));
+    const char *slash = memchr(key, '/', len);
+    struct slice provider = {key, slash ? (size_t)(slash - key) : len};
+    struct slice model = {slash ? slash + 1 : NULL, slash ? len - provider.len - 1 : 0};
+    struct limits_target target = ration_target(
+        config_provider(generation_config(own(L)->generation), provider), provider, model);
+
+    limits_cool(own(L)->limits, &target, until_us, luaL_checkstring(L, 3), loop_now_us());
     return 0;
-}
-
-/* cooling(key) -> seconds left and the reason, or nothing */
-static int sim_host_cooling(lua_State *L)
-{
-    size_t len;
-    const char *key = luaL_checklstring(L, 1, &len), *reason = NULL;
-    int64_t now_us = loop_now_us();
-    int64_t until_us =
-        limits_cooling_until(own(L)->limits, (struct slice){key, len}, now_us, &reason);
-
-    if (!until_us)
-        return 0;
-    lua_pushnumber(L, (double)(until_us - now_us) / 1e6);
-    lua_pushstring(L, reason);
-    return 2;
 }
 
 static int sim_host_reset(lua_State *L)
@@ -334,13 +324,9 @@ static void provide(lua_State *L, const char *name)
 static int open_kit(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"advance", sim_host_advance},
-        {"configure", sim_host_configure},
-        {"cool", sim_host_cool},
-        {"cooling", sim_host_cooling},
-        {"play", sim_host_play},
-        {"reset", sim_host_reset},
-        {NULL, NULL},
+        {"advance", sim_host_advance}, {"configure", sim_host_configure}, {"cool", sim_host_cool},
+
+        {"play", sim_host_play},       {"reset", sim_host_reset},         {NULL, NULL},
     };
     static const lua_CFunction libraries[] = {luaopen_io, luaopen_os, luaopen_debug};
     struct lua_sim *lua_sim = lua_touserdata(L, 1);

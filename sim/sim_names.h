@@ -19,6 +19,7 @@
 #define attempt_close       sim_attempt_close
 #define attempt_commit_us   sim_attempt_commit_us
 #define attempt_free        sim_attempt_free
+#define attempt_grant       sim_attempt_grant
 #define attempt_hold        sim_attempt_hold
 #define attempt_hides_usage sim_attempt_hides_usage
 #define attempt_is_stream   sim_attempt_is_stream
@@ -42,6 +43,10 @@
 #define shadow_cancel_all   sim_shadow_cancel_all
 #define shadow_init         sim_shadow_init
 #define shadow_start        sim_shadow_start
+
+#define charge_commit sim_charge_commit
+#define charge_end    sim_charge_end
+#define charge_fail   sim_charge_fail
 
 /* client.h, in sim_client.c */
 #define client_each_header   sim_client_each_header

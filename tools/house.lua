@@ -162,7 +162,7 @@ end
 -- these modules must have a name there.
 local simulated = {
   ["core/exchange.c"] = true, ["core/attempt.c"] = true, ["core/adapter.c"] = true,
-  ["core/answer.c"] = true, ["core/shadow.c"] = true,
+  ["core/answer.c"] = true, ["core/shadow.c"] = true, ["core/charge.c"] = true,
 }
 local floors = { "^client_", "^upstream_", "^origin_", "^event_", "^evtimer_", "^evbuffer_" }
 

@@ -90,6 +90,7 @@ function Request:reply(status, body) end
 ---@field timeout weir.Timeout|nil the clocks that differ for this attempt
 ---@field commit weir.Commit|nil what the commit point of a stream is; of a plain answer it is its end
 ---@field edit (fun(body: table))|nil changes this attempt's copy of the body, after req.body's edits
+---@field cooling boolean|nil true: send although the target cools; a spent limit refuses it all the same
 
 ---@class weir.RaceOptions
 ---@field after number seconds until the next target is tried too
@@ -99,6 +100,7 @@ function Request:reply(status, body) end
 ---@class weir.Attempt
 ---@field target weir.Target
 ---@field code weir.Code|"ok"
+---@field key integer|nil which of the provider's keys, from 1, where it has several
 ---@field status integer|nil
 ---@field ms integer how long it took
 ---@field retry_after number|nil seconds until this target may be tried again
@@ -173,6 +175,9 @@ function Event:copy(text) end
 ---@field cooldown number|nil seconds for which send lets this target rest
 ---@field alarm true|nil somebody has to look at the configuration
 ---@field ratelimit table<string, string>|nil headers for the client, where they are forwarded
+---@field skipped true|nil nobody was asked: the target cools, or a limit of it is spent
+---@field reason string|nil of one that was skipped: why it cools
+---@field other_key true|nil another of the provider's keys may try the same target, now
 ---@field ambiguous true|nil the provider may have done the work, and charge for it
 
 ---A key that Lua never sees: only the core reads its text. Printing it shows where it is from.
@@ -331,10 +336,19 @@ function weir.json.array(list) end
 ---@class weir.ProviderConfig
 ---@field type "openai"|"openrouter"|"groq"|"cerebras"|"anthropic"|"azure"|"deepseek"|"fireworks"|"gemini"|"mistral"|"nvidia"|"together"|string
 ---@field key weir.Secret|nil
+---@field keys weir.Secret[]|nil several, in place of key: each attempt takes the one that has most left
 ---@field base_url string|nil the type's own
 ---@field headers table<string, string|weir.Secret>|nil
 ---@field timeout weir.Timeout|nil
 ---@field cooldown number|nil
+---@field limits weir.ProviderLimits|nil what each key may, where the provider does not say it
+
+---@class weir.ProviderLimits
+---@field rpm integer|nil requests a minute
+---@field tpm integer|nil tokens a minute
+---@field rpd integer|nil requests a day
+---@field tpd integer|nil tokens a day
+---@field concurrent integer|nil requests at once
 
 ---What a file in lua/weir/providers/ returns; lua/weir/providers/openai.lua explains each.
 ---@class weir.Provider
@@ -408,9 +422,15 @@ function Shared:delete(key) end
 ---@class weir.TargetState
 local TargetState = {}
 
----@return number|nil seconds left; nil when it is not cooling
+---Whether it may not be tried now: it cools, or a limit of it is spent, by all keys.
+---@return number|nil seconds left; nil when it may be tried
 ---@return string|nil reason
 function TargetState:cooling() end
+
+---What remains of a limit, of all the provider's keys together: as its headers said and we counted.
+---@param dimension weir.Dimension
+---@return { remaining: integer, limit?: integer, reset?: number }|nil quota nil: nobody knows
+function TargetState:quota(dimension) end
 
 ---@param seconds number
 ---@param reason string|nil

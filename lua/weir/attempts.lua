@@ -9,6 +9,7 @@ return function(req, targets)
   local failure
   for _, target in ipairs(targets) do
     local res, err = req:send(target)
+    while err and err.other_key do res, err = req:send(target) end -- one key is spent, not all
     if res then return res end
     if err.final then return nil, err end
     failure = err

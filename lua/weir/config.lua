@@ -66,22 +66,7 @@ end
 
 local function read_keys(c, path, value)
   if value == "ledger" then return c:problem(path, '"ledger" is not supported yet') end
-  if c.is_secret(value) then return c:problem(path, "must be a list", "keys = { … }") end
-  if type(value) ~= "table" then return c:wrong(path, "a list of secrets", value) end
-  local keys = {}
-  for _, name in ipairs(check.keys(value)) do
-    local at = check.join(path, name)
-    if type(name) ~= "number" then
-      c:problem(at, "unknown member: keys is a list")
-    elseif config_provider.check_secret(c, at, value[name]) then
-      keys[#keys + 1] = value[name]
-    end
-  end
-  local highest = table.maxn(value)
-  if highest == 0 or highest > #check.keys(value) then
-    c:problem(path, "has no value in a place: is the variable set?")
-  end
-  return keys
+  return config_provider.read_keys(c, path, value)
 end
 
 --- The policies' own specs: a file, or a folder of *_spec.lua, seen from weir.lua's folder.

@@ -8,18 +8,23 @@ local url = require("weir.url")
 local config_provider = {}
 
 local MAX_SECONDS = 2147483 -- 2^31 milliseconds, where timers overflow
+local MAX_KEYS = 64 -- core/limits.h
+local MAX_COUNT = 2147483647
 local CLOCK = { kind = "number", above = 0, max = MAX_SECONDS }
 
 local function keep(_, _, value)
   return value
 end
 
+--- Requests or tokens, in a minute or a day, and requests at once: of each key.
+local LIMIT = { kind = "number", min = 1, max = MAX_COUNT, integer = true }
+
 local SPEC = {
   kind = "members",
   members = {
     type = { kind = "string" },
     key = { kind = "custom", read = keep },
-    keys = { kind = "later" },
+    keys = { kind = "custom", read = keep },
     base_url = { kind = "string" },
     headers = { kind = "custom", read = keep },
     timeout = {
@@ -27,7 +32,10 @@ local SPEC = {
       members = { connect = CLOCK, first = CLOCK, idle = CLOCK, total = CLOCK },
     },
     cooldown = { kind = "number", min = 0, max = MAX_SECONDS },
-    limits = { kind = "later" },
+    limits = {
+      kind = "members",
+      members = { rpm = LIMIT, tpm = LIMIT, rpd = LIMIT, tpd = LIMIT, concurrent = LIMIT },
+    },
   },
 }
 
@@ -89,16 +97,49 @@ local function read_headers(c, path, value, module)
   return list
 end
 
-local function check_key(c, path, value, module)
+--- A list of secrets without a hole.
+---@return table[]
+function config_provider.read_keys(c, path, value)
+  if c.is_secret(value) then c:problem(path, "must be a list", "keys = { … }") return {} end
+  if type(value) ~= "table" then c:wrong(path, "a list of secrets", value) return {} end
+  local keys = {}
+  for _, name in ipairs(check.keys(value)) do
+    local at = check.join(path, name)
+    if type(name) ~= "number" then
+      c:problem(at, "unknown member: keys is a list")
+    elseif config_provider.check_secret(c, at, value[name]) then
+      keys[#keys + 1] = value[name]
+    end
+  end
+  local highest = table.maxn(value)
+  if highest == 0 or highest > #check.keys(value) then
+    c:problem(path, "has no value in a place: is the variable set?")
+  end
+  return keys
+end
+
+--- The credentials, of which each attempt takes one: key is short for a list of one.
+local function check_keys(c, path, value, module)
+  if value.key ~= nil and value.keys ~= nil then
+    c:problem(check.join(path, "keys"), "stands beside key: write all of them in keys")
+  elseif value.keys ~= nil then
+    local keys = config_provider.read_keys(c, check.join(path, "keys"), value.keys)
+    if #keys > MAX_KEYS then
+      c:problem(check.join(path, "keys"), ("has more than %d keys"):format(MAX_KEYS))
+    end
+    return keys
+  end
   if value.key ~= nil then
-    return config_provider.check_secret(c, check.join(path, "key"), value.key) and value.key or nil
+    local is_secret = config_provider.check_secret(c, check.join(path, "key"), value.key)
+    return { is_secret and value.key or nil }
   end
   local needs = module.needs_key == "always"
     or module.needs_key == "at base_url" and value.base_url == nil
-  if needs and value.keys == nil then
+  if needs then
     c:problem(check.join(path, "key"), ("type %q needs a key (if one is written there: is it set?)")
       :format(value.type), 'key = weir.env "NAME"')
   end
+  return {}
 end
 
 local function find_module(c, path, name, value, tools)
@@ -142,7 +183,8 @@ local function read_one(c, path, name, value, settings, tools)
   return {
     name = name,
     type = value.type,
-    key = check_key(c, path, value, module),
+    keys = check_keys(c, path, value, module),
+    limits = own.limits or {},
     base_url = read_base_url(c, check.join(path, "base_url"), own.base_url, module),
     headers = read_headers(c, check.join(path, "headers"), value.headers, module),
     auth = module.auth,

@@ -3,7 +3,6 @@
 --- The request is played in the simulator, where every provider fails in the same way; so what is
 --- printed is what the policy did, not what somebody thinks that it does.
 local host = require("weir.host")
-local core = require("weir.sim_host")
 local sim = require("weir.sim")
 local targets = require("weir.targets")
 local explain = {}
@@ -85,16 +84,14 @@ local function cool_as_told(text)
   end
 end
 
---- "cools for 30 s (rate_limited)", of each target, or of its provider's key, that does.
+--- "cools for 30 s (rate_limited)", of each target that may not be tried by any key.
 local function cooling_of(list)
   local cooling = {}
   for _, target in ipairs(list) do
-    for _, key in ipairs { target, target:match("^[^/]+") } do
-      local seconds, reason = core.cooling(key)
-      if seconds then
-        cooling[target] = ("cools for %.0f s%s"):format(seconds,
-          reason ~= "told" and " (" .. reason .. ")" or "")
-      end
+    local seconds, reason = host.target(target):cooling()
+    if seconds then
+      cooling[target] = ("cools for %.0f s%s"):format(seconds,
+        reason ~= "told" and " (" .. reason .. ")" or "")
     end
   end
   return cooling

@@ -130,7 +130,10 @@ local function missing_secrets(settings, problems)
   end
   for i, key in ipairs(settings.keys or {}) do look(("keys[%d]"):format(i), key) end
   for _, provider in ipairs(settings.providers or {}) do
-    look("providers." .. provider.name .. ".key", provider.key)
+    for n, key in ipairs(provider.keys) do
+      local member = #provider.keys == 1 and ".key" or (".keys[%d]"):format(n)
+      look("providers." .. provider.name .. member, key)
+    end
     for _, header in ipairs(provider.headers or {}) do
       look("providers." .. provider.name .. ".headers." .. header.name, header.value)
     end
@@ -198,6 +201,12 @@ function runtime.lines(path, problems)
   return lines
 end
 
+local function key_names(keys)
+  local names = {}
+  for i, key in ipairs(keys) do names[i] = tostring(key) end
+  return #keys == 0 and "" or (#keys == 1 and "  key " or "  keys ") .. table.concat(names, ", ")
+end
+
 --- What `weir check` prints.
 ---@param settings table
 ---@return string
@@ -205,7 +214,7 @@ function runtime.describe(settings)
   local lines = { ("listen     %s:%d"):format(settings.listen.host, settings.listen.port) }
   for _, provider in ipairs(settings.providers) do
     lines[#lines + 1] = ("provider   %-14s %-11s %s%s"):format(provider.name, provider.type,
-      provider.base_url, provider.key and "  key " .. tostring(provider.key) or "")
+      provider.base_url, key_names(provider.keys))
   end
   local models = {}
   add_all(models, settings.models)

@@ -244,8 +244,6 @@ describe("config, members of a later day", function()
       tls = raw { tls = { cert = "a", key = "b" } },
       keys = raw { keys = "ledger" },
       ["policy.fetch"] = raw { policy = { fetch = { "example.test" } } },
-      ["providers.groq.limits"] = groq { limits = { rpm = 30 } },
-      ["providers.groq.keys"] = with_provider { type = "groq", keys = { fake.secret() } },
     }
     for path, value in pairs(later) do assert_problem(value, path, "not supported yet") end
   end)
@@ -328,7 +326,7 @@ describe("config, providers", function()
     local entry = settings.providers[1]
     assert.equal("groq", entry.name)
     assert.equal("groq", entry.type)
-    assert.equal(key, entry.key)
+    assert.same({ key }, entry.keys)
     assert.equal("https://api.groq.com/openai/v1", entry.base_url)
     assert.same({ header = "authorization", prefix = "Bearer " }, entry.auth)
     assert.same({ connect = 5, first = 10, idle = 7, total = 600 }, entry.timeout)
@@ -338,6 +336,35 @@ describe("config, providers", function()
     assert.equal("required", entry.done)
     assert.is_true(entry.include_usage)
     assert.equal("function", type(entry.classify))
+  end)
+
+  it("takes several keys, in order", function()
+    local a, b = fake.secret("env A"), fake.secret("env B")
+    local settings = settings_of(with_provider { type = "groq", keys = { a, b } })
+    assert.same({ a, b }, settings.providers[1].keys)
+  end)
+
+  it("refuses keys that are no list of secrets, and keys beside a key", function()
+    local function keys(value) return with_provider { type = "groq", keys = value } end
+    assert_problem(keys { "gsk_1" }, "providers.groq.keys[1]", "do not belong in")
+    assert_problem(keys {}, "providers.groq.keys", "is the variable set?")
+    assert_problem(keys(fake.secret()), "providers.groq.keys", "must be a list")
+    assert_problem(groq { keys = { fake.secret() } }, "providers.groq.keys", "beside key")
+    local many = {}
+    for i = 1, 65 do many[i] = fake.secret() end
+    assert_problem(keys(many), "providers.groq.keys", "more than 64 keys")
+  end)
+
+  it("takes limits, and has none by itself", function()
+    local limits = { rpm = 30, tpm = 6000, rpd = 14400, tpd = 500000, concurrent = 4 }
+    assert.same(limits, settings_of(groq { limits = limits }).providers[1].limits)
+    assert.same({}, settings_of(groq {}).providers[1].limits)
+  end)
+
+  it("refuses limits that are no counts", function()
+    assert_problem(groq { limits = { rpm = 0 } }, "providers.groq.limits.rpm", "at least 1")
+    assert_problem(groq { limits = { rpd = 1.5 } }, "providers.groq.limits.rpd", "whole")
+    assert_problem(groq { limits = { rps = 1 } }, "providers.groq.limits.rps", "unknown")
   end)
 
   it("gives an entry the reader of its type's quotas, and the headers that it reads", function()

@@ -31,6 +31,7 @@ local function declarations(text)
   text = text:gsub("\n%s*#[^\n]*", "\n")
   text = text:gsub("__attribute__%s*%b()", "")
   text = text:gsub("MUST_CHECK", "")
+  text = text:gsub("_Atomic%s+", "") -- of the same size
   text = text:gsub("static%s+inline[^{;]*%b{}", "")
   text = text:gsub("_Static_assert%s*%b()%s*;", "")
   return text

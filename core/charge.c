@@ -1,0 +1,110 @@
+/* charge.c -- from heads, usages and outcomes to the grant of an attempt. */
+/* SPDX-License-Identifier: MIT */
+#include "charge.h"
+#include "log.h"
+#include "loop.h"
+#include "policy.h"
+
+enum { HEADERS_MAX = 32, WORDS_MAX = 16 };
+
+/* What the head says of quotas. */
+static size_t read_words(struct generation *generation, struct attempt *attempt,
+                         struct quota_word *words)
+{
+    const struct provider *provider = attempt_provider(attempt);
+    struct policy_header headers[HEADERS_MAX];
+    size_t count = 0, most = provider->quota_header_count;
+
+    if (!attempt_transfer(attempt))
+        return 0;
+    for (size_t i = 0; i < most && count < HEADERS_MAX; i++) {
+        struct slice value = upstream_header(attempt_transfer(attempt), provider->quota_headers[i]);
+        if (value.len)
+            headers[count++] = (struct policy_header){slice_of(provider->quota_headers[i]), value};
+    }
+    return count ? generation_quotas(generation, provider, headers, count, words, WORDS_MAX) : 0;
+}
+
+static void hear(struct limits *limits, struct generation *generation, struct attempt *attempt)
+{
+    struct quota_word words[WORDS_MAX];
+    size_t count = read_words(generation, attempt, words);
+
+    grant_hear(limits, attempt_grant(attempt), words, count, loop_now_us());
+}
+
+void charge_commit(struct limits *limits, struct generation *generation, struct attempt *attempt)
+{
+    hear(limits, generation, attempt);
+    grant_succeed(limits, attempt_grant(attempt), attempt_shown_us(attempt), loop_now_us());
+}
+
+/* Silence and cuts that the provider, or the way to it, is to blame for. */
+static bool is_stumble(const struct attempt_fault *fault)
+{
+    return fault->fault == ERR_TIMEOUT || fault->fault == ERR_TRUNCATED ||
+           fault->fault == ERR_RESET;
+}
+
+static void log_cooldown(struct attempt *attempt, const struct policy_outcome *outcome,
+                         double seconds)
+{
+    const struct provider *provider = attempt_provider(attempt);
+    struct log_line line = log_begin(LOG_INFO, "cooldown");
+
+    if (outcome->scope == GRANT_OF_KEY && outcome->cooldown > 0)
+        log_str(&line, "key", provider->name);
+    else
+        log_text(&line, "key", attempt_target(attempt));
+    if (provider->key_count > 1)
+        log_int(&line, "provider_key", attempt_grant(attempt)->key);
+    log_str(&line, "reason", outcome->code);
+    if (outcome->dimension[0])
+        log_str(&line, "dimension", outcome->dimension);
+    log_int(&line, "seconds", (int64_t)(seconds + 0.5));
+    log_end(&line);
+}
+
+double charge_fail(struct limits *limits, struct generation *generation, struct attempt *attempt,
+                   const struct attempt_fault *fault, const struct policy_outcome *outcome)
+{
+    struct grant *grant = attempt_grant(attempt);
+    int64_t now_us = loop_now_us(), wait_us = 0;
+
+    if (attempt_status(attempt))
+        hear(limits, generation, attempt);
+    if (outcome->cooldown > 0) {
+        struct grant_failure failure = {
+            .scope = outcome->scope,
+            .reason = outcome->code,
+            .dimension = outcome->dimension[0] ? outcome->dimension : NULL,
+            .wait_us = (int64_t)(outcome->cooldown * 1e6),
+            .is_said = outcome->is_said,
+        };
+        wait_us = grant_fail(limits, grant, &failure, now_us);
+    } else if (is_stumble(fault)) {
+        wait_us = grant_stumble(limits, grant, outcome->code, now_us);
+    }
+    if (wait_us > 0)
+        log_cooldown(attempt, outcome, (double)wait_us / 1e6);
+    return (double)wait_us / 1e6;
+}
+
+/* What is known to have been used; -1: not known. */
+static int64_t tokens_of(const struct attempt *attempt)
+{
+    struct chunk_usage usage = attempt_usage(attempt);
+    int64_t prompt = usage.prompt >= 0 ? usage.prompt : 0;
+
+    if (usage.total >= 0)
+        return usage.total;
+    if (usage.prompt >= 0 || usage.completion >= 0)
+        return prompt + (usage.completion >= 0 ? usage.completion : 0);
+    return attempt_status(attempt) >= 400 ? 0 : -1;
+}
+
+void charge_end(struct limits *limits, struct attempt *attempt)
+{
+    grant_end(limits, attempt_grant(attempt), tokens_of(attempt), attempt_was_sent(attempt),
+              loop_now_us());
+}

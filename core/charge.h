@@ -1,0 +1,21 @@
+/* charge.h -- what an attempt tells of its provider's limits, and takes from them.
+ *
+ * Between attempt.h and grant.h, for who owns attempts.  Each is called from
+ * the loop, from no Lua. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "attempt.h"
+
+struct generation;
+struct policy_outcome;
+
+/* The answer has begun well: its headers, its latency. */
+void charge_commit(struct limits *limits, struct generation *generation, struct attempt *attempt);
+
+/* The attempt failed, before or after its commit point; logs a cooldown that follows.  Gives how
+ * long the target is left alone, in seconds; 0: not at all. */
+double charge_fail(struct limits *limits, struct generation *generation, struct attempt *attempt,
+                   const struct attempt_fault *fault, const struct policy_outcome *outcome);
+
+/* It is over, in whatever way; before attempt_free. */
+void charge_end(struct limits *limits, struct attempt *attempt);
