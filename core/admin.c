@@ -1,6 +1,6 @@
 /* admin.c -- one request a connection; what cannot be answered yet waits.
  *
- *   READING ---> WAITING, EXPLAINING ---> closed
+ *   READING ---> WAITING, EXPLAINING ---> WRITING ---> closed
  *      |  [asked a reload; or a child]       ^
  *      +-------------------------------------+  [answer] */
 /* SPDX-License-Identifier: MIT */
@@ -9,6 +9,7 @@
 #include "exit_code.h"
 #include "explain.h"
 #include "gate.h"
+#include "gauges.h"
 #include "json.h"
 #include "loader.h"
 #include "log.h"
@@ -27,14 +28,16 @@
 
 static const int64_t REQUEST_US = 5 * 1000000; /* for a request to be whole */
 
-enum connection_state { READING, WAITING, EXPLAINING };
+enum connection_state { READING, WAITING, EXPLAINING, WRITING };
 
 struct connection {
     int fd; /* -1: none */
     enum connection_state state;
     struct buf bytes;
     struct gate gate;
-    size_t passed; /* bytes that the gate has let in */
+    size_t passed;  /* bytes that the gate has let in */
+    struct buf out; /* the answer */
+    size_t sent;    /* of it */
     int64_t deadline_us;
     unsigned ticket;
     struct explain *explain; /* while one runs for it */
@@ -133,6 +136,7 @@ static void hang_up(struct connection *connection)
     if (connection->fd >= 0)
         close(connection->fd);
     buf_free(&connection->bytes);
+    buf_free(&connection->out);
     explain_free(connection->explain);
     connection->explain = NULL;
     connection->fd = -1;
@@ -159,7 +163,9 @@ int admin_polls(const struct admin *admin, struct pollfd *polls)
     for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
         if (admin->connections[i].fd < 0)
             continue;
-        polls[count++] = (struct pollfd){.fd = admin->connections[i].fd, .events = POLLIN};
+        bool writes = admin->connections[i].state == WRITING;
+        polls[count++] =
+            (struct pollfd){.fd = admin->connections[i].fd, .events = writes ? POLLOUT : POLLIN};
         busy++;
     }
     if (admin->fd >= 0 && busy < ADMIN_CONNECTIONS)
@@ -169,26 +175,44 @@ int admin_polls(const struct admin *admin, struct pollfd *polls)
 
 /* ---- answers ---- */
 
-static void answer(struct connection *connection, int status, const struct buf *body)
+/* Writes what the socket takes; the rest when it takes more. */
+static void write_out(struct connection *connection)
+{
+    const char *from = connection->out.ptr + connection->sent;
+    ssize_t len = send(connection->fd, from, connection->out.len - connection->sent,
+                       MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (len < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (len > 0)
+        connection->sent += (size_t)len;
+    if (len < 0 || connection->sent == connection->out.len)
+        hang_up(connection); /* it is whole, or whoever asked has left */
+}
+
+static void answer_as(struct connection *connection, int status, const char *type,
+                      const struct buf *body)
 {
     static const char *const words[] = {"OK", "Accepted", "Bad Request", "Not Found", "Conflict"};
     static const int statuses[] = {200, 202, 400, 404, 409};
-    struct buf out = {0};
     const char *word = "Answer";
 
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (statuses[i] == status)
             word = words[i];
-    buf_add_format(&out,
+    buf_add_format(&connection->out,
                    "HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\n"
                    "connection: close\r\n\r\n",
-                   status, word, connection->wants_text ? "text/plain" : "application/json",
-                   body->len);
-    buf_add(&out, buf_slice(body));
-    if (send(connection->fd, out.ptr, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        connection->state = READING; /* whoever asked has left */
-    buf_free(&out);
-    hang_up(connection);
+                   status, word, type, body->len);
+    buf_add(&connection->out, buf_slice(body));
+    connection->state = WRITING;
+    connection->deadline_us = loop_now_us() + REQUEST_US;
+    write_out(connection);
+}
+
+static void answer(struct connection *connection, int status, const struct buf *body)
+{
+    answer_as(connection, status, connection->wants_text ? "text/plain" : "application/json", body);
 }
 
 static void answer_line(struct connection *connection, int status, const char *name,
@@ -369,6 +393,15 @@ bool admin_reap(struct admin *admin, pid_t pid, int status)
     return false;
 }
 
+static void answer_metrics(const struct admin *admin, struct connection *connection)
+{
+    struct buf body = {0};
+
+    gauges_write(admin->reload, admin->crew, &body);
+    answer_as(connection, 200, "text/plain; version=0.0.4", &body);
+    buf_free(&body);
+}
+
 /* ---- requests ---- */
 
 static void ask(struct admin *admin, struct connection *connection, enum reload_cause cause)
@@ -398,9 +431,11 @@ static void serve(struct admin *admin, struct connection *connection)
         explain(admin, connection);
     else if (starts(bytes, "GET /status "))
         answer_status(admin, connection);
+    else if (starts(bytes, "GET /metrics "))
+        answer_metrics(admin, connection);
     else
         answer_line(connection, 404, "error",
-                    "POST /reload, POST /rollback, POST /explain, GET /status");
+                    "POST /reload, POST /rollback, POST /explain, GET /status, GET /metrics");
 }
 
 static void read_bytes(struct admin *admin, struct connection *connection)
@@ -470,7 +505,9 @@ int64_t admin_turn(struct admin *admin, int64_t now_us)
     for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
         struct connection *connection = &admin->connections[i];
         bool was_reading = connection->state == READING;
-        if (connection->fd >= 0)
+        if (connection->fd >= 0 && connection->state == WRITING)
+            write_out(connection);
+        else if (connection->fd >= 0)
             read_bytes(admin, connection);
         if (connection->fd >= 0 && connection->state == WAITING)
             look(admin, connection);

@@ -4,6 +4,7 @@
 #include "limits.h"
 #include "loop.h"
 #include "mem.h"
+#include "metrics.h"
 #include "shared.h"
 #include <stdio.h>
 
@@ -11,6 +12,7 @@ struct limits {
     struct lanes *lanes;
     struct shared *shared;
     int worker;
+    struct metrics *metrics;
 };
 
 struct limits *limits_new(void)
@@ -19,6 +21,7 @@ struct limits *limits_new(void)
 
     limits->lanes = lanes_new();
     limits->shared = shared_new();
+    limits->metrics = metrics_new();
     return limits;
 }
 
@@ -36,6 +39,7 @@ void limits_free(struct limits *limits)
     if (!limits)
         return;
     shared_free(limits->shared);
+    metrics_free(limits->metrics);
     lanes_free(limits->lanes);
     mem_free(limits);
 }
@@ -48,6 +52,11 @@ struct lanes *limits_lanes(const struct limits *limits)
 struct shared *limits_shared(const struct limits *limits)
 {
     return limits->shared;
+}
+
+struct metrics *limits_metrics(const struct limits *limits)
+{
+    return limits->metrics;
 }
 
 #define GET(number)     atomic_load_explicit(&(number), memory_order_relaxed)

@@ -7,6 +7,7 @@
 #include "need.h"
 
 struct limits;
+struct metrics;
 struct shared;
 
 enum { LIMITS_KEYS = 64 }; /* of one provider */
@@ -81,3 +82,5 @@ bool limits_quota(struct limits *limits, const struct limits_target *target,
 /* The table; and the dictionary of weir.shared, in memory of the same kind.  Borrowed. */
 struct lanes *limits_lanes(const struct limits *limits);
 struct shared *limits_shared(const struct limits *limits);
+/* The counters of weir.metric, and of the gateway; likewise. */
+struct metrics *limits_metrics(const struct limits *limits);

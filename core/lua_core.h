@@ -125,6 +125,9 @@ int lua_shared_new(lua_State *L);
 int lua_target_new(lua_State *L);
 struct slice lua_target_test(lua_State *L, int index); /* its name; empty when it is no target */
 
+/* lua_metric.c: weir.metric, as a function of Lua. */
+int lua_metric_add(lua_State *L);
+
 /* lua_filter.c: ends what waits in a filter. */
 void lua_filter_close(struct policy *policy);
 

@@ -409,6 +409,7 @@ void lua_weir_push_host(lua_State *L)
         {"json_decode", host_json_decode},
         {"json_encode", host_json_encode},
         {"log", host_log},
+        {"metric", lua_metric_add},
         {"now", host_now},
         {"pairs", host_pairs},
         {"reaches", host_reaches},

@@ -22,11 +22,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "reload.h"
 #include "exit_code.h"
+#include "limits.h"
 #include "listener.h"
 #include "loader.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
+#include "metrics.h"
 #include "sources.h"
 #include "trial.h"
 #include "watch.h"
@@ -189,6 +191,15 @@ static void log_refused(const struct reload *reload)
     }
 }
 
+static void count_reload(const struct reload *reload, const char *result)
+{
+    struct buf series = {0};
+
+    buf_add_format(&series, "weir_reloads_total{result=\"%s\"}", result);
+    metrics_add(limits_metrics(reload->crew->start.limits), buf_slice(&series), 1);
+    buf_free(&series);
+}
+
 /* The problems are there; what serves goes on serving. */
 static void refuse(struct reload *reload)
 {
@@ -198,6 +209,7 @@ static void refuse(struct reload *reload)
         !crew_tell(reload->crew, &(struct control_message){.kind = CONTROL_DROP}, false))
         buf_add_text(&reload->problems, "a worker does not listen\n");
     say_refused(reload, next_line(&rest));
+    count_reload(reload, "refused");
     log_refused(reload); /* whoever reads it finds the workers told */
     end(reload);
 }
@@ -268,6 +280,7 @@ static void take_next(struct reload *reload)
     crew_resize(reload->crew, reload->current->workers);
     buf_clear(&reload->problems);
     say_refused(reload, (struct slice){"", 0});
+    count_reload(reload, "ok");
     log_switched(reload);
     if (had_keys)
         warn_no_keys(reload->current);
@@ -357,6 +370,7 @@ static void take_back(struct reload *reload, bool is_bad)
     struct slice problems = buf_slice(&reload->problems);
     say(reload, (struct control_message){.kind = CONTROL_END});
     say_refused(reload, next_line(&problems));
+    count_reload(reload, "rolled_back");
     end_trial(reload, is_bad ? LOG_ERROR : LOG_INFO, "canary_rolled_back");
 }
 

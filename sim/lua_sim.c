@@ -11,6 +11,7 @@
 #include "loop.h"
 #include "lua_core.h"
 #include "mem.h"
+#include "metrics.h"
 #include "ration.h"
 #include "sim_loop.h"
 
@@ -296,6 +297,17 @@ static int sim_host_cool(lua_State *L)
     return 0;
 }
 
+/* metrics() -> what GET /metrics would say of the policies' counters */
+static int sim_host_metrics(lua_State *L)
+{
+    struct buf text = {0};
+
+    metrics_write(limits_metrics(own(L)->limits), &text);
+    lua_pushlstring(L, text.ptr, text.len);
+    buf_free(&text);
+    return 1;
+}
+
 static int sim_host_reset(lua_State *L)
 {
     struct lua_sim *lua_sim = own(L);
@@ -324,9 +336,13 @@ static void provide(lua_State *L, const char *name)
 static int open_kit(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"advance", sim_host_advance}, {"configure", sim_host_configure}, {"cool", sim_host_cool},
-
-        {"play", sim_host_play},       {"reset", sim_host_reset},         {NULL, NULL},
+        {"advance", sim_host_advance},
+        {"configure", sim_host_configure},
+        {"cool", sim_host_cool},
+        {"metrics", sim_host_metrics},
+        {"play", sim_host_play},
+        {"reset", sim_host_reset},
+        {NULL, NULL},
     };
     static const lua_CFunction libraries[] = {luaopen_io, luaopen_os, luaopen_debug};
     struct lua_sim *lua_sim = lua_touserdata(L, 1);

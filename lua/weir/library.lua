@@ -1,6 +1,6 @@
 --- library.lua -- the table that `require "weir"` gives a policy.
 ---
---- What needs the world is the core's: host has env, file, log, now, time, sleep, shared,
+--- What needs the world is the core's: host has env, file, log, metric, now, time, sleep, shared,
 --- target, json_encode, json_decode, json_array and null. Here arguments are checked, so that
 --- misuse raises and names the argument, at the line of whoever called.
 local targets = require("weir.targets")
@@ -30,6 +30,15 @@ local function logger(host, level)
     expect(name, 1, "string", event)
     if fields ~= nil then expect(name, 2, "table", fields) end
     host.log(level, event, fields or {})
+  end
+end
+
+local function counter(host)
+  return function(name, value, labels)
+    expect("weir.metric", 1, "string", name)
+    if value ~= nil then expect("weir.metric", 2, "number", value) end
+    if labels ~= nil then expect("weir.metric", 3, "table", labels) end
+    host.metric(name, value, labels)
   end
 end
 
@@ -79,6 +88,7 @@ function library.new(host)
     file = checked("weir.file", "string", host.file),
     log = frozen(log, "weir.log"),
     json = frozen(json, "weir.json"),
+    metric = counter(host),
     now = host.now,
     time = host.time,
     shared = checked("weir.shared", "string", host.shared),

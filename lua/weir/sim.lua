@@ -212,6 +212,15 @@ function sim.log()
   return log
 end
 
+--- What weir.metric has counted, by series: { ['jokes{team="red"}'] = 2 }.
+---@return table<string, number>
+function sim.metrics()
+  local counts = {}
+  local line = "weir_policy_([%l%d_]-)_total([^\n]-) ([%d.e+]+)\n"
+  for name, labels, sum in core.metrics():gmatch(line) do counts[name .. labels] = tonumber(sum) end
+  return counts
+end
+
 --- A new world: nothing is scripted, nothing cools. weir test calls it before each test.
 function sim.reset()
   script.reset()

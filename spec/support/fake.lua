@@ -19,6 +19,7 @@ function fake.host()
   function host.log(level, event, fields)
     host.logged[#host.logged + 1] = { level = level, event = event, fields = fields }
   end
+  function host.metric(...) host.counted = { ... } end
   function host.now() return 1000 end
   function host.time() return 1700000000 end
   function host.sleep(seconds) host.slept[#host.slept + 1] = seconds end

@@ -1,0 +1,10 @@
+/* gauges.h -- what GET /metrics answers: the counters of all workers, and what the master knows of
+ * versions and workers. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "buf.h"
+
+struct crew;
+struct reload;
+
+void gauges_write(const struct reload *reload, const struct crew *crew, struct buf *out);
