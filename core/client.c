@@ -62,10 +62,6 @@ enum {
     ID_LEN = 24,
 };
 
-static const int64_t HEAD_US = 10 * 1000000;  /* a head must be whole in this time */
-static const int64_t BODY_US = 60 * 1000000;  /* a body too */
-static const int64_t IDLE_US = 75 * 1000000;  /* a kept connection without a request */
-static const int64_t STUCK_US = 30 * 1000000; /* a reader that takes nothing */
 static const int64_t LINGER_US = 1000 * 1000; /* for a last word to be read */
 
 enum client_state { READING, HANDED, STREAMING, ENDING, ABORTING, REFUSED };
@@ -478,10 +474,10 @@ static void count_passed(struct client *client, const struct gate_verdict *verdi
         return;
     if (client->gate.phase == GATE_BODY && client->wait != WAIT_BODY) {
         client->wait = WAIT_BODY;
-        client->deadline_us = loop_now_us() + BODY_US;
+        client->deadline_us = loop_now_us() + client->server->limits.body_us;
     } else if (client->held.len && client->wait == WAIT_IDLE) {
         client->wait = WAIT_HEAD;
-        client->deadline_us = loop_now_us() + HEAD_US;
+        client->deadline_us = loop_now_us() + client->server->limits.head_us;
     }
 }
 
@@ -600,15 +596,16 @@ static void on_evhttp_request(struct evhttp_request *req, void *arg)
 static void on_complete(struct evhttp_request *req, void *arg)
 {
     struct client *client = arg;
+    const struct client_limits *limits = &client->server->limits;
 
     client->req = NULL;
     client->answered++;
     client->state = READING;
     client->wait = client->held.len ? WAIT_HEAD : WAIT_IDLE;
-    client->deadline_us = loop_now_us() + (client->held.len ? HEAD_US : IDLE_US);
+    client->deadline_us = loop_now_us() + (client->held.len ? limits->head_us : limits->idle_us);
     if (client->passed > client->answered || client->gate.phase == GATE_BODY) {
         client->wait = WAIT_BODY;
-        client->deadline_us = loop_now_us() + BODY_US;
+        client->deadline_us = loop_now_us() + client->server->limits.body_us;
     }
     if (client->refusal.status && client->passed == client->answered)
         say_refusal(client);
@@ -627,7 +624,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     client->server = server;
     client->fd = -1;
     client->gate.limits = &server->limits.gate;
-    client->deadline_us = loop_now_us() + HEAD_US;
+    client->deadline_us = loop_now_us() + client->server->limits.head_us;
     bufferevent_set_max_single_write(client->bev, 1024 * 1024);
     evbuffer_add_cb(bufferevent_get_input(client->bev), on_input, client);
     LIST_INSERT_HEAD(&server->clients, client, link);
@@ -707,7 +704,7 @@ static bool is_stuck(struct client *client, int64_t now_us)
         client->progress_us = now_us;
         return false;
     }
-    return now_us - client->progress_us > STUCK_US;
+    return now_us - client->progress_us > client->server->limits.stuck_us;
 }
 
 /* True when the connection is to be closed now. */

@@ -26,6 +26,10 @@ enum client_method { CLIENT_GET, CLIENT_POST };
 struct client_limits {
     struct gate_limits gate;
     size_t connections; /* at most so many at once; more wait in the kernel's queue */
+    int64_t head_us;    /* a head must be whole in this time, */
+    int64_t body_us;    /* and a body in that */
+    int64_t idle_us;    /* a kept connection without a request */
+    int64_t stuck_us;   /* a reader that takes nothing */
 };
 
 typedef void client_on_request(void *arg, struct client *client);

@@ -289,6 +289,10 @@ void config_read(struct config *config, lua_State *L)
     config->limit_headers = (size_t)number_of(L, "headers");
     config->limit_connections = (size_t)number_of(L, "connections");
     config->limit_in_flight = (size_t)number_of(L, "in_flight");
+    config->head_ms = (int64_t)(number_of(L, "head_time") * 1000);
+    config->body_ms = (int64_t)(number_of(L, "body_time") * 1000);
+    config->idle_ms = (int64_t)(number_of(L, "idle_time") * 1000);
+    config->stuck_ms = (int64_t)(number_of(L, "stuck_time") * 1000);
     lua_pop(L, 1);
 
     if (text_is(L, "ratelimit_headers", "forward"))

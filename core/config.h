@@ -78,6 +78,7 @@ struct config {
     int fallback_ref; /* the "*" policy; LUA_NOREF when there is none */
     struct timeouts timeout;
     size_t limit_body, limit_headers, limit_connections, limit_in_flight;
+    int64_t head_ms, body_ms, idle_ms, stuck_ms; /* of clients: client.h */
     bool on_error_open;
     enum ratelimit_headers ratelimit_headers;
     int64_t burst_us; /* of CPU, for Lua between yields */

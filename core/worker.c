@@ -415,6 +415,10 @@ static struct client_limits limits_of(const struct config *config)
                  .uri = 2048,
                  .body = config->limit_body},
         .connections = config->limit_connections,
+        .head_us = config->head_ms * 1000,
+        .body_us = config->body_ms * 1000,
+        .idle_us = config->idle_ms * 1000,
+        .stuck_us = config->stuck_ms * 1000,
     };
 }
 

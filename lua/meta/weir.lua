@@ -318,6 +318,10 @@ function weir.json.array(list) end
 ---@field headers integer|nil 32 KiB
 ---@field connections integer|nil 10000
 ---@field in_flight integer|nil 4096
+---@field head_time number|nil 10; for a request's head to be whole
+---@field body_time number|nil 60; for its body
+---@field idle_time number|nil 75; for a kept connection without a request
+---@field stuck_time number|nil 30; for a reader that takes nothing
 
 ---@class weir.PolicyConfig
 ---@field on_error "closed"|"open"|nil "closed"

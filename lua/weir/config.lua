@@ -146,6 +146,10 @@ local SPEC = {
         headers = bytes(32 * 1024, 1024),
         connections = count(10000, 1, 1000000),
         in_flight = count(4096, 1, 1000000),
+        head_time = timeout(10),
+        body_time = timeout(60),
+        idle_time = timeout(75),
+        stuck_time = timeout(30),
       },
     },
     policy = {

@@ -80,7 +80,7 @@ local function allowed(name)
   local file = assert(io.open(os.getenv("WEIR") or "build/weir", "rb"))
   local is_slow = file:read("*a"):find("__asan_init", 1, true) ~= nil
   file:close()
-  return (0.075 + (LONG_STEPS[name] and 0.035 or 0)) * (is_slow and 3 or 1)
+  return (0.075 + (LONG_STEPS[name] and 0.035 or 0)) * (is_slow and 3 or 1) * libc.slower
 end
 
 --- Models of these bodies by name.

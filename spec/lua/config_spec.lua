@@ -58,8 +58,8 @@ describe("config", function()
     assert.is_nil(settings.keys)
     assert.same({ connect = 5, first = 60, idle = 30, total = 600 }, settings.timeout)
     assert.equal(60, settings.cooldown)
-    assert.same({ body = 16777216, headers = 32768, connections = 10000, in_flight = 4096 },
-      settings.limits)
+    assert.same({ body = 16777216, headers = 32768, connections = 10000, in_flight = 4096,
+      head_time = 10, body_time = 60, idle_time = 75, stuck_time = 30 }, settings.limits)
     assert.same({ on_error = "closed", burst = 0.05, memory = 33554432, jit = false, fetch = {},
       check_time = 60 }, settings.policy)
     assert.equal("synthesize", settings.ratelimit_headers)

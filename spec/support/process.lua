@@ -191,14 +191,4 @@ function process.memory(pid, field)
   return tonumber(text:match((field or "VmRSS") .. ":%s*(%d+)")) * 1024
 end
 
---- Seconds of processor time that a process has used.
-function process.cpu(pid)
-  local rest = read_file(("/proc/%d/stat"):format(pid)):match("%) (.*)$")
-  local fields = {}
-  for field in rest:gmatch("%S+") do
-    fields[#fields + 1] = field
-  end
-  return (tonumber(fields[12]) + tonumber(fields[13])) / 100
-end
-
 return process
