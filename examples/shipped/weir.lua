@@ -5,6 +5,7 @@ local cap = require("policies.cap")
 local cheapest = require("policies.cheapest")
 local continue = require("policies.continue")
 local fastest = require("policies.fastest")
+local queue = require("policies.queue")
 local retry = require("policies.retry")
 local route = require("policies.route")
 local shadow = require("policies.shadow")
@@ -30,6 +31,7 @@ return {
     }),
     continue = continue { "openrouter/mistralai/mistral-small", "laptop/llama3.2" },
     sticky   = sticky(large),
+    queue    = queue({ "groq/llama-3.1-8b-instant", "openrouter/*" }, { wait = 20 }),
     retry    = retry("laptop/llama3.2", { times = 3, pause = 1 }),
     shadow   = shadow(waterfall(large), { to = "laptop/llama3.2", share = 0.1 }),
     cap      = cap(waterfall(large), { tokens = 1000 }),

@@ -391,6 +391,7 @@ function weir.json.array(list) end
 ---| "rpm"
 ---| "rph"
 ---| "rpd"
+---| "rpmonth"
 ---| "tpm"
 ---| "tph"
 ---| "tpd"

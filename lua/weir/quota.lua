@@ -23,7 +23,7 @@ local quota = {}
 --- The dimensions, and the seconds that each counts over; concurrent counts what is in flight.
 --- r is requests, t tokens, i and o those of input and output.
 quota.WINDOWS = {
-  rps = 1, rpm = 60, rph = 3600, rpd = 86400,
+  rps = 1, rpm = 60, rph = 3600, rpd = 86400, rpmonth = 30 * 86400,
   tpm = 60, tph = 3600, tpd = 86400, tpmonth = 30 * 86400,
   itpm = 60, otpm = 60,
   concurrent = 0,

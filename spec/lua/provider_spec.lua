@@ -50,3 +50,32 @@ describe("provider", function()
     end)
   end
 end)
+
+describe("provider gemini", function()
+  local gemini = require("weir.providers.gemini")
+  local moment = require("weir.moment")
+  local said = { details = { { violations = { { quotaId = "GenerateRequestsPerDay" } } } } }
+
+  --- A moment, and the hours from it to midnight in California.
+  local rows = {
+    { "2023-11-14T22:00:00Z", 10 }, -- winter: midnight is 08:00 UTC
+    { "2024-07-01T12:00:00Z", 19 }, -- summer: 07:00 UTC
+    { "2024-01-01T00:00:00Z", 8 },
+    { "2024-12-31T23:00:00Z", 9 },
+    { "2024-03-10T07:00:00Z", 1 }, -- before summer time begins, at 10:00 UTC
+    { "2024-03-10T10:00:00Z", 21 },
+    { "2024-11-03T06:00:00Z", 1 }, -- before it ends, at 09:00 UTC
+    { "2024-11-03T09:00:00Z", 23 },
+    { "2026-11-01T09:00:00Z", 23 }, -- a month that begins with a Sunday
+  }
+  for _, row in ipairs(rows) do
+    it("counts a day's quota to midnight in California, from " .. row[1], function()
+      local wait = gemini.retry_after({ now = moment.date(row[1]) }, said)
+      assert.equal(row[2] * 3600, wait)
+    end)
+  end
+
+  it("knows no such time without a clock", function()
+    assert.is_nil(gemini.retry_after({}, said) or nil)
+  end)
+end)
