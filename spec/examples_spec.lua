@@ -234,7 +234,7 @@ describe("the examples", function()
       return text:match("event=cooldown[^\n]*")
     end, "the cooldown")
     assert.is_truthy(line:find("key=google/gemini-2.5-flash", 1, true), line)
-    assert.is_truthy(line:find("reason=rate_limited seconds=46", 1, true), line)
+    assert.is_truthy(line:find("reason=rate_limited seconds=4[67]"), line) -- 46.5, rounded
   end)
 
   it("in own-provider sees that a plan has no such model", function()

@@ -18,6 +18,7 @@
 --- Unknown is unknown, never 0: a value that is negative or cannot be read is left out, and so
 --- is a whole quota whose limit is no limit.
 local moment = require("weir.moment")
+local retry_after = require("weir.retry_after")
 local quota = {}
 
 --- The dimensions, and the seconds that each counts over; concurrent counts what is in flight.
@@ -42,8 +43,10 @@ local function count_of(text)
   return math.floor(number)
 end
 
-local function reset_of(format, limit, remaining, text, now)
-  local reset = moment.wait(text, now)
+--- Of a quota that is spent and names no time, the answer's own Retry-After says it.
+local function reset_of(format, limit, remaining, headers, now)
+  local reset = moment.wait(headers[format.reset], now)
+  if not reset and remaining == 0 then return retry_after.read(headers, now) end
   if reset and format.refills and remaining == 0 and limit then return reset / limit end
   return reset
 end
@@ -53,7 +56,7 @@ local function read_one(format, headers, now)
   local limit, remaining = count_of(headers[format.limit]), count_of(headers[format.remaining])
   if limit == 0 or remaining == 0 and format.zero == "unknown" then return nil end
   if not limit and not remaining then return nil end
-  local reset = reset_of(format, limit, remaining, headers[format.reset], now)
+  local reset = reset_of(format, limit, remaining, headers, now)
   local is_longer = format.longer and reset and reset > quota.WINDOWS[format.dimension]
   return {
     dimension = is_longer and format.longer or format.dimension,
@@ -93,6 +96,10 @@ local function expand(formats)
       names[#names + 1] = row[part]
     end
     rows[i] = row
+  end
+  if #rows > 0 then
+    names[#names + 1] = "retry-after"
+    names[#names + 1] = "retry-after-ms"
   end
   return rows, names
 end

@@ -207,7 +207,7 @@ describe("quota", function()
   end
 
   it("names the headers that it reads, in lower case", function()
-    assert.same({ "x-limit-a", "x-remaining-a", "x-reset-a" },
+    assert.same({ "x-limit-a", "x-remaining-a", "x-reset-a", "retry-after", "retry-after-ms" },
       (quota.reader { { dimension = "rpm", header = "x-%s-a" } }))
     for _, name in ipairs { "openai", "groq", "cerebras", "openrouter" } do
       for _, header in ipairs((quota.reader(require("weir.providers." .. name).quota_formats))) do
@@ -242,6 +242,14 @@ describe("quota", function()
     assert.is_nil(one({ zero = "unknown" }, { ["x-limit"] = "5", ["x-remaining"] = "0" }))
     local known = one({ zero = "unknown" }, { ["x-limit"] = "5", ["x-remaining"] = "1" })
     assert.equal(1, known.remaining)
+  end)
+
+  it("takes Retry-After for what is spent and names no time of its own", function()
+    local headers = { ["x-remaining"] = "0", ["retry-after"] = "30" }
+    assert.equal(30, one({}, headers).reset)
+    headers["x-reset"] = "7s"
+    assert.equal(7, one({}, headers).reset)
+    assert.is_nil(one({}, { ["x-remaining"] = "1", ["retry-after"] = "30" }).reset)
   end)
 
   it("cuts fractions of a count", function()
