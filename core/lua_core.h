@@ -45,13 +45,21 @@ struct policy {
     struct body_edits edits;
     int body_ref;                 /* the document behind req.body, or LUA_NOREF */
     int sends;                    /* how often it sent */
+    int lines;                    /* of weir.log that it wrote */
     struct lua_texts *texts;      /* a plain answer in its filters, or NULL */
     bool goes_on;                 /* the functions of res:on_break run, or wait */
     enum lua_guard_cause overran; /* what stopped it, or a filter of its */
 };
 
+struct lua_voice { /* how much a generation may still log: a bucket that fills with time */
+    double lines;
+    int64_t at_us;     /* when it was looked at last; 0: never */
+    uint64_t left_out; /* lines since the last that was written */
+};
+
 struct generation {
     lua_State *L;
+    struct lua_voice voice;
     struct config config;
     struct limits *limits;
     unsigned number;

@@ -15,7 +15,12 @@
 
 static const char SECRET[] = "weir.Secret";
 
-enum { FILE_MAX = 1024 * 1024 }; /* bytes of a Lua file */
+enum {
+    FILE_MAX = 1024 * 1024, /* bytes of a Lua file */
+    LINES_MAX = 100,        /* that one request may log */
+    LINES_BURST = 1000,     /* that a worker's policies may log at once */
+    LINES_RATE = 100,       /* a second, in the long run */
+};
 
 /* What a generation is made of is read while it is loaded, and not later: all workers then have
  * the same of it. */
@@ -148,10 +153,21 @@ static int host_sleep(lua_State *L)
     return lua_yield(L, 0);
 }
 
+/* A field's name is for people, and no place for a credential. */
+static const char *plain_name(const char *name)
+{
+    struct buf masked = {0};
+
+    log_redact(&masked, slice_of(name));
+    bool is_plain = slice_is(buf_slice(&masked), name);
+    buf_free(&masked);
+    return is_plain ? name : "masked";
+}
+
 static void log_field(lua_State *L, struct log_line *line)
 {
     lua_pushvalue(L, -2); /* [name, value, name] */
-    const char *name = lua_tostring(L, -1);
+    const char *name = plain_name(lua_tostring(L, -1));
     switch (lua_type(L, -2)) {
     case LUA_TNUMBER:
     case LUA_TSTRING: {
@@ -168,6 +184,35 @@ static void log_field(lua_State *L, struct log_line *line)
     lua_pop(L, 1);
 }
 
+static void log_hoarse(const struct policy *policy)
+{
+    struct log_line line = log_begin(LOG_WARN, "policy_log_limit");
+
+    log_str(&line, "id", policy->request->id);
+    log_int(&line, "lines", LINES_MAX);
+    log_end(&line);
+}
+
+/* Takes a line from the bucket, and from what the request may write. */
+static bool may_say(struct lua_voice *voice, struct policy *policy)
+{
+    int64_t now_us = loop_now_us();
+
+    voice->lines += voice->at_us ? (double)(now_us - voice->at_us) / 1e6 * LINES_RATE : LINES_BURST;
+    if (voice->lines > LINES_BURST)
+        voice->lines = LINES_BURST;
+    voice->at_us = now_us;
+    if (policy && policy->lines == LINES_MAX)
+        log_hoarse(policy);
+    bool is_hoarse = policy && policy->lines++ >= LINES_MAX;
+    if (is_hoarse || voice->lines < 1) {
+        voice->left_out++;
+        return false;
+    }
+    voice->lines--;
+    return true;
+}
+
 /* log(level, event, fields) */
 static int host_log(lua_State *L)
 {
@@ -177,7 +222,8 @@ static int host_log(lua_State *L)
     struct policy *policy = lua_generation(L)->running;
 
     luaL_checktype(L, 3, LUA_TTABLE);
-    if (!log_wants(level))
+    struct lua_voice *voice = &lua_generation(L)->voice;
+    if (!log_wants(level) || !may_say(voice, policy))
         return 0;
     struct log_line line = log_begin(level, "policy");
     log_str(&line, "says", event);
@@ -189,6 +235,9 @@ static int host_log(lua_State *L)
             log_field(L, &line);
         lua_pop(L, 1);
     }
+    if (voice->left_out)
+        log_int(&line, "left_out", (int64_t)voice->left_out);
+    voice->left_out = 0;
     log_end(&line);
     return 0;
 }

@@ -315,6 +315,7 @@ static int sim_host_reset(lua_State *L)
     limits_free(lua_sim->limits);
     lua_sim->limits = lua_sim->generation->limits = limits_new();
     sim_reset(lua_sim->sim, lua_sim->limits);
+    lua_sim->generation->voice = (struct lua_voice){0};
     buf_clear(sim_log(lua_sim->sim));
     return 0;
 }
