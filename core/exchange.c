@@ -928,18 +928,28 @@ static void join_or_break(struct exchange *x, const struct policy_result *result
     attempt_stream(x->attempt); /* may finish x */
 }
 
+/* In the trail, where those that lost a race with it may come later. */
+static void note_broken(struct exchange *x)
+{
+    for (size_t i = x->trail_count; i-- > 0;) {
+        struct trail_item *item = &x->trail[i];
+        if (strcmp(item->code, "ok") != 0)
+            continue;
+        snprintf(item->code, sizeof item->code, "broken");
+        return;
+    }
+}
+
 static void on_broken(struct exchange *x, const struct attempt_fault *fault)
 {
     struct policy_outcome outcome = judge(x, x->attempt, fault);
     charge_fail(x->world->limits, x->generation, x->attempt, fault, &outcome);
-    struct trail_item *item = x->trail_count ? &x->trail[x->trail_count - 1] : NULL;
     struct buf said = {0};
     const char *code = fault->fault == ERR_TIMEOUT ? "stream_timeout"
                        : fault->fault              ? "stream_truncated"
                                                    : outcome.code;
 
-    if (item)
-        snprintf(item->code, sizeof item->code, "broken");
+    note_broken(x);
     log_attempt(
         x, &(struct trail_item){.target = (char *)attempt_target(x->attempt).ptr, .code = "broken"},
         x->attempt, outcome.message, false);

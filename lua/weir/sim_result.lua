@@ -3,23 +3,7 @@
 local host = require("weir.host")
 local sim_result = {}
 
----@class weir.sim.Result
----@field status integer 0 when the client left before anything came
----@field body string as it came
----@field ended "complete"|"cut"|"left"|"none"
----@field code string|nil the word of the request's log line: "ok", "timeout", …
----@field target string|nil who answered
----@field targets string[] who was tried, in order
----@field trail { target: string, code: string, status: integer|nil, message: string|nil }[]
----@field first number|nil seconds until the client's response began
----@field seconds number|nil seconds until it ended
----@field log table[] the log's lines about this request, decoded
----@field headers table<string, string> names in lower case
----@field events (table|string)[] of a stream, decoded; "[DONE]" as it is
----@field json any a plain body, decoded
----@field text string what the first choice says
----@field reasoning string what it thinks
----@field error table|nil of a plain body, or of the last event that has one
+--- Its members: lua/meta/sim.lua.
 local Result = {}
 
 function Result.headers(result)

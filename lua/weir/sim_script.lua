@@ -148,9 +148,7 @@ end
 
 -- ---- providers ----
 
----@class weir.sim.Provider
----@field name string
----@field asked table[] what it was sent: { target, model, body, text, stream, endpoint, headers }
+--- Its members: lua/meta/sim.lua.
 local Provider = {}
 Provider.__index = Provider
 

@@ -238,6 +238,19 @@ describe("res:on_break", function()
     assert.equal(3, result.seconds)
   end)
 
+  it("sees who broke, though others lost a race with it", function()
+    local codes
+    sim.provider("first"):answers("reset", { after = 1, latency = 2, text = { "one ", "x" } })
+    sim.provider("second"):answers("stall")
+    sim.run(function(req)
+      local res, err = req:race({ "first/a", "second/b" }, { after = 1 })
+      return res and res:on_break(function()
+        codes = req.trail[1].code .. " " .. req.trail[2].code
+      end), err
+    end, { stream = true })
+    assert.equal("broken cancelled", codes)
+  end)
+
   it("leaves the break as it was when it raises", function()
     local result = run(function() error("oh") end)
     assert.equal("stream_truncated", result.error.code)
