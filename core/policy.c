@@ -178,12 +178,28 @@ static int read_settings(lua_State *L)
     return 0;
 }
 
+/* What checked the configuration is needed no more: a fifth of a generation. */
+static void forget_loading(lua_State *L)
+{
+    static const char *const modules[] = {"weir.check", "weir.config", "weir.config_provider",
+                                          "weir.url"};
+
+    lua_getglobal(L, "require");
+    lua_getupvalue(L, -1, 1); /* [require, loaded] */
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, modules[i]);
+    }
+    lua_pop(L, 2);
+}
+
 /* From the budget of loading to that of running. */
 static bool has_room(struct generation *generation, struct buf *problems)
 {
     struct lua_guard *guard = &generation->guard;
     size_t memory = generation->config.memory;
 
+    forget_loading(generation->L);
     lua_gc(generation->L, LUA_GCCOLLECT, 0);
     guard->burst_us = generation->config.burst_us;
     guard->soft = memory;

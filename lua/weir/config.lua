@@ -163,7 +163,8 @@ local SPEC = {
           default = false,
           read = function(c, path, value)
             if value == true then
-              return c:problem(path, "is not supported: compiled code cannot be stopped")
+              return c:problem(path, "is not supported: compiled code does not look at the "
+                .. "clock, so a policy that runs away could not be stopped")
             end
             return c:read_boolean(path, { default = false }, value)
           end,

@@ -1,6 +1,5 @@
 --- runtime.lua -- what the core calls in a generation's Lua state: loading weir.lua, judging
 --- failures, wording the last answer.
-local config = require("weir.config")
 local failure = require("weir.failure")
 local filters = require("weir.filters")
 local host = require("weir.host")
@@ -70,7 +69,7 @@ local function make_require(folder, weir)
   local own_require
 
   local function run(text, path, name)
-    local result = compile(text, path, sandbox.env(weir, own_require))(name)
+    local result = compile(text, path, sandbox.env(weir, own_require, text))(name)
     loaded[name] = result == nil and true or result
     return loaded[name]
   end
@@ -157,7 +156,7 @@ end
 ---@return table[] problems
 function runtime.check(raw, project)
   local broken = {}
-  local settings, problems = config.check(raw, {
+  local settings, problems = require("weir.config").check(raw, {
     is_secret = host.is_secret,
     provider = provider_finder(project.folder, project.require, broken),
     types = TYPES,
@@ -177,7 +176,7 @@ function runtime.load(path, simulated)
 
   local project = simulated or runtime.project(path:match("^(.*/)") or "")
   local ok, raw = host.call(function()
-    return compile(text, path, sandbox.env(project.weir, project.require))("weir.lua")
+    return compile(text, path, sandbox.env(project.weir, project.require, text))("weir.lua")
   end)
   if not ok then return nil, { raw } end
 

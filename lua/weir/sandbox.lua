@@ -71,11 +71,18 @@ local function printer(weir)
   end
 end
 
---- The globals of one file.
+--- Whether a file may use a library: one that it never names it cannot, but by way of _G.
+local function may_use(name, text)
+  return not text or text:find(name, 1, true) or text:find("_G", 1, true)
+end
+
+--- The globals of one file. Copies of libraries are a third of what a small file costs, so it gets
+--- those alone that its text names.
 ---@param weir weir
 ---@param require_fn fun(name: string): any
+---@param text string|nil the file's; nil: it gets all
 ---@return table
-function sandbox.env(weir, require_fn)
+function sandbox.env(weir, require_fn, text)
   local env = {
     getmetatable = table_metatable,
     print = printer(weir),
@@ -84,8 +91,11 @@ function sandbox.env(weir, require_fn)
   }
   for _, name in ipairs(PLAIN) do env[name] = _G[name] end
   env.pairs = host.pairs -- honours __pairs, which req.body and req.headers have
-  for name, members in pairs(LIBRARIES) do env[name] = copy(_G[name], members) end
-  env.rawset, env.table.insert = own_rawset, own_insert
+  for name, members in pairs(LIBRARIES) do
+    if may_use(name, text) then env[name] = copy(_G[name], members) end
+  end
+  env.rawset = own_rawset
+  if env.table then env.table.insert = own_insert end
   env._G = env
   return env
 end

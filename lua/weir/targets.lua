@@ -1,6 +1,5 @@
 --- targets.lua -- the lists of targets that policies were made with, so that a target that
 --- names no provider is found when the configuration is loaded and not when it is tried.
-local check = require("weir.check")
 local host = require("weir.host")
 local suggest = require("weir.suggest")
 local targets = {}
@@ -13,7 +12,7 @@ local function is_target(value)
 end
 
 local function shown(value)
-  return type(value) == "string" and ("%q"):format(value) or check.describe(value)
+  return type(value) == "string" and ("%q"):format(value) or require("weir.check").describe(value)
 end
 
 --- Checks a policy's list, remembers it and gives it back. Called where a policy is made, so
@@ -61,10 +60,12 @@ end
 --- The path of the first model whose policy holds the list; else where the list was written.
 local function path_of(record, settings, reaches)
   for _, model in ipairs(settings.models) do
-    if reaches(model.policy, record.list) then return check.join("models", model.name) end
+    if reaches(model.policy, record.list) then
+      return require("weir.check").join("models", model.name)
+    end
   end
   if settings.fallback and reaches(settings.fallback, record.list) then
-    return check.join("models", "*")
+    return require("weir.check").join("models", "*")
   end
   return record.where or "weir.targets"
 end

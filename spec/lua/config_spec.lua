@@ -218,6 +218,13 @@ describe("config, the policies' own specs", function()
   end)
 end)
 
+describe("config, policy.jit", function()
+  it("refuses compiled code, and says why", function()
+    assert_problem(raw { policy = { jit = true } }, "policy.jit", "could not be stopped")
+    assert.is_false(settings_of(raw { policy = { jit = false } }).policy.jit)
+  end)
+end)
+
 describe("config, a canary", function()
   local function with(canary) return raw { policy = { canary = canary } } end
 

@@ -108,3 +108,24 @@ describe("sandbox", function()
     assert.same({ "policies.x" }, loaded)
   end)
 end)
+
+describe("the sandbox of a file whose text is known", function()
+  local function env(text)
+    return sandbox.env(require("weir"), require, text)
+  end
+
+  it("has the libraries that the text names", function()
+    local made = env("return math.max(1, #table.concat(list))")
+    assert.equal(math.max, made.math.max)
+    assert.equal(table.concat, made.table.concat)
+    assert.is_nil(made.string)
+    assert.is_nil(made.bit)
+  end)
+
+  it("has all of them when the text may name them in another way", function()
+    local made = env("return _G[name]")
+    for _, name in ipairs { "bit", "math", "string", "table" } do
+      assert.is_table(made[name], name)
+    end
+  end)
+end)
