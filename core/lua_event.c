@@ -228,6 +228,8 @@ static int event_index(lua_State *L)
         lua_pushinteger(L, event->index);
     else if (strcmp(name, "data") == 0)
         push_data(L, event);
+    else if (strcmp(name, "whole") == 0)
+        lua_pushboolean(L, event->is_answer);
     else if (strcmp(name, "raw") == 0)
         lua_pushlstring(L, event->raw.len ? event->raw.ptr : event->data.ptr,
                         event->raw.len ? event->raw.len : event->data.len);

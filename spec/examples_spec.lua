@@ -315,6 +315,7 @@ describe("the examples", function()
         text = text .. (choice and choice.delta.content or "")
       end
       assert.equal("On [name] we wait.", text)
+      assert.equal("On [name] we wait.", ask("mask").json.choices[1].message.content)
     end)
   end)
 

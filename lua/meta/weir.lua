@@ -150,6 +150,7 @@ function Response:on_end(fn) end
 ---@field index integer the choice's, from 0
 ---@field data openai.ChatCompletionChunk|openai.ChatCompletion|table|nil the message, decoded when it is read; a copy
 ---@field raw string the bytes as they came
+---@field whole boolean a whole text of a plain answer: no other event goes on with it
 local Event = {}
 
 ---A new content event of the same choice and message, with that text.

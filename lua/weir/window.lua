@@ -142,6 +142,7 @@ function window:map(event, find)
     return flush_before(self, index, find, event)
   end
   if not HAS_TEXT[kind] then return event end
+  if event.whole then return with_text(event, (settle(self, text, find, true))) end
 
   local held, before = self.held[index], nil
   if held and held.kind ~= kind then before = flush(self, index, find) end

@@ -35,6 +35,17 @@ local function done()
   return fake.event { kind = "done" }
 end
 
+describe("a window over a plain answer", function()
+  it("holds nothing back, for nothing follows", function()
+    local event = fake.event { text = "hello", whole = true }
+    local given = window.new(100):map(event, function(text, init)
+      local first, last = text:find("ell", init, true)
+      return first, last, "ipp"
+    end)
+    assert.equal("hippo", given.text)
+  end)
+end)
+
 describe("window", function()
   it("holds back its last bytes and sends them at the end", function()
     local sent = play(window.new(4), { content("abcdefgh"), content("ij"), done() })
