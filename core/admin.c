@@ -11,6 +11,7 @@
 #include "gate.h"
 #include "gauges.h"
 #include "json.h"
+#include "limits_show.h"
 #include "loader.h"
 #include "log.h"
 #include "loop.h"
@@ -402,6 +403,15 @@ static void answer_metrics(const struct admin *admin, struct connection *connect
     buf_free(&body);
 }
 
+static void answer_limits(const struct admin *admin, struct connection *connection)
+{
+    struct buf body = {0};
+
+    limits_show(admin->crew->start.limits, connection->wants_text, loop_now_us(), &body);
+    answer(connection, 200, &body);
+    buf_free(&body);
+}
+
 /* ---- requests ---- */
 
 static void ask(struct admin *admin, struct connection *connection, enum reload_cause cause)
@@ -431,11 +441,14 @@ static void serve(struct admin *admin, struct connection *connection)
         explain(admin, connection);
     else if (starts(bytes, "GET /status "))
         answer_status(admin, connection);
+    else if (starts(bytes, "GET /limits ") || starts(bytes, "GET /admin/limits "))
+        answer_limits(admin, connection);
     else if (starts(bytes, "GET /metrics "))
         answer_metrics(admin, connection);
     else
         answer_line(connection, 404, "error",
-                    "POST /reload, POST /rollback, POST /explain, GET /status, GET /metrics");
+                    "POST /reload, POST /rollback, POST /explain, GET /status, GET /limits, "
+                    "GET /metrics");
 }
 
 static void read_bytes(struct admin *admin, struct connection *connection)

@@ -4,6 +4,7 @@
  *   POST /rollback  brings the version before back
  *   POST /explain   what a request would try now
  *   GET  /status    generations and workers
+ *   GET  /limits    what is known of targets: quotas, cooldowns, what is in flight
  *   GET  /metrics   counters and gauges, as Prometheus reads them
  *
  * Answers are JSON, or lines for people when the request accepts text/plain. */

@@ -25,17 +25,22 @@ static size_t read_words(struct generation *generation, struct attempt *attempt,
     return count ? generation_quotas(generation, provider, headers, count, words, WORDS_MAX) : 0;
 }
 
-static void hear(struct limits *limits, struct generation *generation, struct attempt *attempt)
+/* wait_us: until a quota is back that is spent and names no time; -1: not known. */
+static void hear(struct limits *limits, struct generation *generation, struct attempt *attempt,
+                 int64_t wait_us)
 {
     struct quota_word words[WORDS_MAX];
     size_t count = read_words(generation, attempt, words);
 
+    for (size_t i = 0; i < count; i++)
+        if (words[i].left == 0 && words[i].wait_us < 0)
+            words[i].wait_us = wait_us;
     grant_hear(limits, attempt_grant(attempt), words, count, loop_now_us());
 }
 
 void charge_commit(struct limits *limits, struct generation *generation, struct attempt *attempt)
 {
-    hear(limits, generation, attempt);
+    hear(limits, generation, attempt, -1);
     grant_succeed(limits, attempt_grant(attempt), attempt_shown_us(attempt), loop_now_us());
 }
 
@@ -72,7 +77,8 @@ double charge_fail(struct limits *limits, struct generation *generation, struct 
     int64_t now_us = loop_now_us(), wait_us = 0;
 
     if (attempt_status(attempt))
-        hear(limits, generation, attempt);
+        hear(limits, generation, attempt,
+             outcome->cooldown > 0 ? (int64_t)(outcome->cooldown * 1e6) : -1);
     if (outcome->cooldown > 0) {
         struct grant_failure failure = {
             .scope = outcome->scope,

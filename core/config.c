@@ -309,6 +309,7 @@ void config_read(struct config *config, lua_State *L)
     config->check_ms = (int64_t)(number_of(L, "check_time") * 1000);
     lua_pop(L, 1);
 
+    config->data = text_of(L, "data");
     read_admin(L, config);
     read_keys(L, config);
     read_providers(L, config);
@@ -349,6 +350,7 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->host);
     mem_free(config->log_file);
     mem_free(config->admin);
+    mem_free(config->data);
     mem_free(config->check);
     mem_free(config->canary.header);
     free_texts(config->canary.keys, config->canary.key_count);

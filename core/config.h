@@ -89,6 +89,7 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     char *log_file; /* NULL: standard error */
+    char *data;     /* the folder of what outlives a restart */
     char *admin;    /* the path of the admin socket; empty: none */
     bool watches;   /* a changed file is a reload */
 };

@@ -17,6 +17,7 @@
 #include "admin.h"
 #include "canary.h"
 #include "crew.h"
+#include "keep.h"
 #include "limits.h"
 #include "listener.h"
 #include "loader.h"
@@ -41,6 +42,7 @@ struct gateway {
     struct crew crew;
     struct reload *reload;
     struct admin *admin;
+    struct keep *keep;
     int signal_fd;
     int stops; /* how often it was told to stop */
     bool said_listening;
@@ -139,6 +141,7 @@ static int64_t turn(struct gateway *gateway)
     if (!reload_is_telling(gateway->reload))
         due_us = sooner(due_us, crew_turn(&gateway->crew, now_us));
     due_us = sooner(due_us, admin_turn(gateway->admin, now_us));
+    due_us = sooner(due_us, keep_turn(gateway->keep, now_us));
     if (!gateway->said_listening && !gateway->stops && crew_all_ready(&gateway->crew)) {
         gateway->said_listening = true;
         listener_log(reload_listener(gateway->reload), gateway->crew.count);
@@ -187,7 +190,7 @@ static int open_signals(void)
     return signalfd(-1, &waited, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-static int serve(struct gateway *gateway)
+static int serve(struct gateway *gateway, struct limits *limits)
 {
     int status = reload_first(gateway->reload);
 
@@ -196,6 +199,7 @@ static int serve(struct gateway *gateway)
     harden();
     signal(SIGPIPE, SIG_IGN);
     gateway->signal_fd = open_signals();
+    gateway->keep = keep_new(reload_current(gateway->reload)->limits, limits);
     gateway->admin =
         admin_new(reload_current(gateway->reload)->admin, gateway->reload, &gateway->crew);
     run(gateway);
@@ -212,8 +216,9 @@ int gateway_serve(const char *config_path)
     gateway.crew.start.canary = canary_new();
     gateway.crew.start.tried_fd = -1;
     gateway.reload = reload_new(config_path, limits, &gateway.crew);
-    int status = serve(&gateway);
+    int status = serve(&gateway, limits);
     admin_free(gateway.admin);
+    keep_free(gateway.keep);
     reload_free(gateway.reload);
     crew_fini(&gateway.crew);
     canary_free(gateway.crew.start.canary);

@@ -103,13 +103,12 @@ static size_t folder_len(const char *path)
 }
 
 /* weir.lua's folder is where relative paths of the gateway's own files begin. */
-static void admin_path(struct version *version, const char *path, const struct config *config)
+static void own_path(char *to, size_t size, const char *path, const char *at, const char *in_it)
 {
-    const char *at = config->admin;
     bool is_relative = at[0] && at[0] != '/';
 
-    snprintf(version->admin, sizeof version->admin, "%.*s%s",
-             is_relative ? (int)folder_len(path) : 0, path, at);
+    snprintf(to, size, "%.*s%s%s", is_relative ? (int)folder_len(path) : 0, path, at,
+             at[0] ? in_it : "");
 }
 
 static int tell_facts(int fd, const char *path, const struct config *config, int specs)
@@ -129,7 +128,8 @@ static int tell_facts(int fd, const char *path, const struct config *config, int
         .log_format = config->log_format,
     };
     copy_text(version.host, sizeof version.host, config->host);
-    admin_path(&version, path, config);
+    own_path(version.admin, sizeof version.admin, path, config->admin, "");
+    own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
     return write_result(fd, (struct slice){(const char *)&version, sizeof version}) ? LOADED
                                                                                     : BROKEN;
 }

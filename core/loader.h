@@ -41,7 +41,8 @@ struct version { /* a version of weir.lua, as the master has it */
     bool watches; /* a changed file is a reload */
     enum log_level log_level;
     enum log_format log_format;
-    char admin[256]; /* path of the socket; empty: none */
+    char admin[256];  /* path of the socket; empty: none */
+    char limits[256]; /* path of the file that keeps them over a restart */
     int64_t since_us;
 };
 

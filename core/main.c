@@ -15,6 +15,7 @@ static const char general_help[] =
     "  weir explain MODEL      print what a request for a model would try, calling nobody\n"
     "  weir test [path...]     run the specs of your policies in a simulated world\n"
     "  weir reload [weir.lua]  load it anew in the gateway that serves it; also rollback, status\n"
+    "  weir limits [weir.lua]  print what the gateway knows of its targets: quotas, cooldowns\n"
     "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
     "  weir version            print the version\n"
     "\n"
@@ -76,7 +77,7 @@ int main(int argc, char **argv)
     if (strcmp(argv[0], "test") == 0)
         return kit_test(argc, argv);
     if (strcmp(argv[0], "reload") == 0 || strcmp(argv[0], "rollback") == 0 ||
-        strcmp(argv[0], "status") == 0)
+        strcmp(argv[0], "status") == 0 || strcmp(argv[0], "limits") == 0)
         return remote_main(argc, argv);
     if (strcmp(argv[0], "mock") == 0)
         return mock_main(argc, argv);

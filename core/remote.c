@@ -14,6 +14,7 @@ static const char help[] =
     "weir reload [--wait] [--socket PATH] [weir.lua]\n"
     "weir rollback [--socket PATH] [weir.lua]\n"
     "weir status [--socket PATH] [weir.lua]\n"
+    "weir limits [--socket PATH] [weir.lua]\n"
     "\n"
     "Speak to the gateway that serves this weir.lua (./weir.lua unless named), over its admin\n"
     "socket: data/admin.sock beside the file, where admin.listen does not say otherwise; then\n"
@@ -23,6 +24,8 @@ static const char help[] =
     "            to end: the command then says so and returns, or waits too with --wait.\n"
     "  rollback  bring back the version before the one that serves, as a new generation\n"
     "  status    print generation and workers\n"
+    "  limits    print what is known of targets, for each key: available, tracking (a quota is\n"
+    "            known) or exhausted; cooldowns and what is left of quotas\n"
     "Exit codes: 0 done, 1 no gateway answers there, 2 wrong command line, 3 refused: the "
     "problems\n"
     "are printed.\n";
@@ -140,6 +143,7 @@ int remote_main(int argc, char **argv)
     struct remote remote = {0};
     const char *request = is_reload                          ? "POST /reload"
                           : strcmp(argv[0], "rollback") == 0 ? "POST /rollback"
+                          : strcmp(argv[0], "limits") == 0   ? "GET /limits"
                                                              : "GET /status";
 
     for (int i = 1; i < argc; i++) {
