@@ -7,7 +7,7 @@
 #include "metrics.h"
 #include <math.h>
 
-enum { NAME_MAX = 64, LABELS_MAX = 8, LABEL_NAME_MAX = 32 };
+enum { METRIC_NAME_MAX = 64, LABELS_MAX = 8, LABEL_NAME_MAX = 32 };
 
 /* Lower-case letters, digits and _, a letter first. */
 static bool is_name(const char *text, size_t max)
@@ -23,7 +23,7 @@ static const char *check_name(lua_State *L)
     const char *name = luaL_checkstring(L, 1);
     size_t len = strlen(name);
 
-    if (!is_name(name, NAME_MAX))
+    if (!is_name(name, METRIC_NAME_MAX))
         luaL_error(L,
                    "bad argument #1 to weir.metric: a name has lower-case letters, digits and _, "
                    "64 at most");
