@@ -259,6 +259,21 @@ static void read_canary(lua_State *L, struct canary_rule *rule)
     lua_pop(L, 1);
 }
 
+/* [policy] */
+static void read_fetch(lua_State *L, struct config *config)
+{
+    lua_getfield(L, -1, "fetch"); /* [policy, hosts] */
+    config->fetch_count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    config->fetch = mem_new(config->fetch_count * sizeof *config->fetch);
+    for (size_t i = 0; i < config->fetch_count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        config->fetch[i].base = text_of(L, "base");
+        config->fetch[i].is_private = flag_of(L, "private");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
 static void read_admin(lua_State *L, struct config *config)
 {
     static const char scheme[] = "unix:";
@@ -307,6 +322,7 @@ void config_read(struct config *config, lua_State *L)
     read_canary(L, &config->canary);
     config->check = text_of(L, "check");
     config->check_ms = (int64_t)(number_of(L, "check_time") * 1000);
+    read_fetch(L, config);
     lua_pop(L, 1);
 
     config->data = text_of(L, "data");
@@ -352,6 +368,9 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->admin);
     mem_free(config->data);
     mem_free(config->check);
+    for (size_t i = 0; i < config->fetch_count; i++)
+        mem_free(config->fetch[i].base);
+    mem_free(config->fetch);
     mem_free(config->canary.header);
     free_texts(config->canary.keys, config->canary.key_count);
 }

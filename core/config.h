@@ -64,6 +64,11 @@ struct canary_rule { /* who is served by a new version first; all zero: all at o
 /* What clients get. */
 enum ratelimit_headers { RATELIMIT_SYNTHESIZE, RATELIMIT_FORWARD, RATELIMIT_STRIP };
 
+struct fetch_host { /* whom weir.fetch may ask */
+    char *base;     /* "https://hooks.example" */
+    bool is_private;
+};
+
 struct config {
     char *host;
     int port;
@@ -86,6 +91,8 @@ struct config {
     struct canary_rule canary;
     char *check;      /* where the policies' specs are, as it was written; NULL: none */
     int64_t check_ms; /* for them all */
+    struct fetch_host *fetch;
+    size_t fetch_count;
     enum log_level log_level;
     enum log_format log_format;
     char *log_file; /* NULL: standard error */

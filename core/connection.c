@@ -7,6 +7,7 @@
  * are spread over shards of at most SHARD_SIZE. */
 /* SPDX-License-Identifier: MIT */
 #include "connection.h"
+#include "address.h"
 #include "mem.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -46,6 +47,7 @@ struct connection {
     struct event event;
     evutil_socket_t fd; /* -1 before it is open */
     short wanted;       /* what event is registered for */
+    bool public_only, was_private;
 };
 
 struct connections {
@@ -120,8 +122,13 @@ static int on_close_socket(void *arg, curl_socket_t fd)
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    struct connection *connection = arg;
 
+    if (connection->public_only && !address_is_public(&address->addr)) {
+        connection->was_private = true;
+        return CURL_SOCKET_BAD;
+    }
+    curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
@@ -326,6 +333,8 @@ static void failed(struct connection *connection, CURLcode code)
             detail = outcomes[i].detail;
         }
     }
+    if (connection->was_private && err == ERR_REFUSED)
+        detail = "the name leads to an address of a private network";
     leave_libcurl(connection, CURL_SOCKET_BAD);
     connection->owner->on_fail(connection->arg, err, detail);
 }
@@ -351,7 +360,7 @@ static void connected(struct connection *connection, CURLcode code)
 
 /* ---- the life of a connection ---- */
 
-struct connection *connection_new(struct connections *all, const char *url,
+struct connection *connection_new(struct connections *all, const char *url, bool public_only,
                                   const struct connection_owner *owner, void *arg)
 {
     struct connection *connection = mem_new(sizeof *connection);
@@ -360,10 +369,12 @@ struct connection *connection_new(struct connections *all, const char *url,
     connection->owner = owner;
     connection->arg = arg;
     connection->fd = -1;
+    connection->public_only = public_only;
     connection->easy = easy_take(all);
     connection->shard = shard_with_room(all);
     connection->shard->count++;
     curl_easy_setopt(connection->easy, CURLOPT_PRIVATE, connection);
+    curl_easy_setopt(connection->easy, CURLOPT_OPENSOCKETDATA, connection);
     curl_easy_setopt(connection->easy, CURLOPT_URL, url);
     curl_multi_add_handle(connection->shard->multi, connection->easy);
     return connection;

@@ -38,9 +38,11 @@ struct connection_address {
 MUST_CHECK bool connection_address(const char *url, struct connection_address *address);
 void connection_address_free(struct connection_address *address);
 
-/* Begins to connect to url's host.  The caller owns it. */
+/* Begins to connect to url's host.  The caller owns it.  public_only: it fails where the name
+ * leads to an address of somebody's own network; what is looked at is what is connected to. */
 struct connection *connection_new(struct connections *connections, const char *url,
-                                  const struct connection_owner *owner, void *arg);
+                                  bool public_only, const struct connection_owner *owner,
+                                  void *arg);
 void connection_free(struct connection *connection); /* closes, in whatever state; accepts NULL */
 
 /* Another owner from now on. */

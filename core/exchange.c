@@ -29,6 +29,7 @@
 #include "attempt.h"
 #include "charge.h"
 #include "client.h"
+#include "fetch.h"
 #include "head.h"
 #include "log.h"
 #include "loop.h"
@@ -79,6 +80,7 @@ struct exchange {
     struct policy *policy;
     struct attempt *attempt; /* the one that is open, or committed */
     struct race *race;       /* while one is on */
+    struct fetch *fetch;     /* a policy's or a filter's own; the last one */
     struct buf bytes;        /* the request's body, until the commit point */
     struct body body;
     struct buf model;
@@ -159,6 +161,7 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     event_del(&x->timer);
     policy_free(x->policy);
     race_free(x);
+    fetch_free(x->fetch);
     drop_attempt(x, x->attempt);
     drop_attempt(x, x->broken);
     if (x->said)
@@ -239,6 +242,8 @@ static void finish(struct exchange *x, int status, const char *code)
     for (size_t i = 0; x->race && i < x->race->count; i++)
         if (x->race->racers[i].attempt)
             attempt_close(x->race->racers[i].attempt);
+    fetch_free(x->fetch);
+    x->fetch = NULL;
     event_del(&x->timer);
     event_assign(&x->timer, x->world->base, -1, 0, free_now, x);
     event_active(&x->timer, EV_TIMEOUT, 0);
@@ -597,6 +602,11 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     policy_resume_sleep(x->policy); /* may finish x */
 }
 
+static void on_fetched(void *arg)
+{
+    on_wake(-1, 0, arg);
+}
+
 static void wait_for(struct exchange *x, double seconds)
 {
     struct timeval wait = {(time_t)seconds,
@@ -604,6 +614,25 @@ static void wait_for(struct exchange *x, double seconds)
 
     event_assign(&x->timer, x->world->base, -1, 0, on_wake, x);
     event_add(&x->timer, &wait);
+}
+
+static bool on_fetch(void *arg, const struct fetch_request *request)
+{
+    struct exchange *x = arg;
+
+    fetch_free(x->fetch);
+    x->fetch = fetch_start(x->world->base, x->world->upstream, request, on_fetched, x);
+    if (x->fetch && !x->committed)
+        set_state(x, SLEEPING);
+    return x->fetch != NULL;
+}
+
+static void fetched(void *arg, struct fetch_result *result)
+{
+    const struct exchange *x = arg;
+
+    if (x->fetch)
+        *result = fetch_result(x->fetch);
 }
 
 static void on_sleep(void *arg, double seconds)
@@ -908,6 +937,8 @@ static void give_up(struct exchange *x, const char *code, const char *message)
     x->attempt = x->broken;
     x->broken = NULL;
     x->committed = true;
+    fetch_free(x->fetch);
+    x->fetch = NULL;
     event_del(&x->timer);
     break_stream(x, code, message);
 }
@@ -1209,6 +1240,8 @@ static const struct policy_host host = {
     .on_race = on_race,
     .on_shadow = on_shadow,
     .on_sleep = on_sleep,
+    .on_fetch = on_fetch,
+    .fetched = fetched,
     .on_finish = on_finish,
     .trail = trail_of,
     .headers = each_header,

@@ -90,6 +90,13 @@ void generation_set_fallback(struct generation *generation, int policy_ref);
 void lua_weir_push_host(lua_State *L);
 struct secret *lua_weir_secret(lua_State *L, int index); /* or NULL */
 
+/* The policy that runs and may yield now; raises, naming function, when none may. */
+struct policy *lua_may_wait(lua_State *L, const char *function);
+
+/* lua_fetch.c: weir.fetch, in two halves. */
+int lua_fetch_start(lua_State *L);
+int lua_fetch_result(lua_State *L);
+
 /* lua_json.c */
 void lua_json_open(lua_State *L);
 /* Pushes the decoded value, or pushes nil and a message and gives false.  With spans (the

@@ -134,19 +134,25 @@ static int host_time(lua_State *L)
     return 1;
 }
 
-/* sleep(seconds) yields; the exchange resumes. */
-static int host_sleep(lua_State *L)
+struct policy *lua_may_wait(lua_State *L, const char *function)
 {
     struct policy *policy = lua_generation(L)->running;
-    double seconds = luaL_checknumber(L, 1);
-
     bool may_wait = policy && policy->co == L &&
                     (policy->state == POLICY_RUNNING || policy->state == POLICY_FILTERING);
     if (!may_wait)
-        return luaL_error(L, "weir.sleep may only be called while a policy or a filter runs");
+        luaL_error(L, "%s may only be called while a policy or a filter runs", function);
     if (!lua_isyieldable(L)) /* asked first: the timer would run when the yield failed */
-        return luaL_error(L, "weir.sleep cannot wait inside a function that C calls (a sort's, a "
-                             "gsub's, an edit)");
+        luaL_error(L, "%s cannot wait inside a function that C calls (a sort's, a gsub's, an edit)",
+                   function);
+    return policy;
+}
+
+/* sleep(seconds) yields; the exchange resumes. */
+static int host_sleep(lua_State *L)
+{
+    double seconds = luaL_checknumber(L, 1);
+    struct policy *policy = lua_may_wait(L, "weir.sleep");
+
     if (policy->state == POLICY_RUNNING)
         policy->state = POLICY_SLEEPING;
     policy->host->on_sleep(policy->host_arg, seconds);
@@ -451,6 +457,8 @@ void lua_weir_push_host(lua_State *L)
         {"compile", host_compile},
         {"embedded", host_embedded},
         {"env", host_env},
+        {"fetch", lua_fetch_start},
+        {"fetched", lua_fetch_result},
         {"file", host_file},
         {"is_outside", host_is_outside},
         {"is_secret", host_is_secret},

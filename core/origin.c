@@ -11,27 +11,38 @@ struct origin {
     unsigned users; /* its owner, and each transfer */
     struct connection_address address;
     struct buf headers; /* every request's, as lines */
+    bool public_only;
     struct {
-        const char *path;
+        const char *method, *path;
         struct buf head; /* request line and headers, up to what is each request's own */
     } heads[PATHS];
     struct peer *peer; /* NULL before the first transfer */
 };
 
-struct origin *origin_new(const char *base_url, const char *const *headers, size_t count)
+struct origin *origin_bare(const char *base_url, const char *const *headers, size_t count,
+                           bool public_only)
 {
     struct connection_address address;
-    static const char always[] = "Content-Type: application/json\r\n"
-                                 "Accept: application/json, text/event-stream\r\n";
 
     if (!connection_address(base_url, &address))
         return NULL;
     struct origin *origin = mem_new(sizeof *origin);
     origin->users = 1;
     origin->address = address;
-    buf_add_format(&origin->headers, "Host: %s\r\n%s", address.host, always);
+    origin->public_only = public_only;
+    buf_add_format(&origin->headers, "Host: %s\r\n", address.host);
     for (size_t i = 0; i < count; i++)
         buf_add_format(&origin->headers, "%s\r\n", headers[i]);
+    return origin;
+}
+
+struct origin *origin_new(const char *base_url, const char *const *headers, size_t count)
+{
+    struct origin *origin = origin_bare(base_url, headers, count, false);
+
+    if (origin)
+        buf_add_text(&origin->headers, "Content-Type: application/json\r\n"
+                                       "Accept: application/json, text/event-stream\r\n");
     return origin;
 }
 
@@ -60,17 +71,24 @@ void origin_free(struct origin *origin)
     mem_free(origin);
 }
 
-struct slice origin_head(struct origin *origin, const char *path)
+static bool is_head(const struct origin *origin, size_t i, const char *method, const char *path)
+{
+    return origin->heads[i].path && strcmp(origin->heads[i].path, path) == 0 &&
+           strcmp(origin->heads[i].method, method) == 0;
+}
+
+struct slice origin_head(struct origin *origin, const char *method, const char *path)
 {
     size_t i = 0;
 
-    while (i < PATHS - 1 && origin->heads[i].path && strcmp(origin->heads[i].path, path) != 0)
+    while (i < PATHS - 1 && origin->heads[i].path && !is_head(origin, i, method, path))
         i++;
     struct buf *head = &origin->heads[i].head;
-    if (!origin->heads[i].path || strcmp(origin->heads[i].path, path) != 0) {
+    if (!is_head(origin, i, method, path)) {
+        origin->heads[i].method = method;
         origin->heads[i].path = path;
         buf_clear(head);
-        buf_add_format(head, "POST %s%s HTTP/1.1\r\n", origin->address.path, path);
+        buf_add_format(head, "%s %s%s HTTP/1.1\r\n", method, origin->address.path, path);
         buf_add(head, buf_slice(&origin->headers));
     }
     return buf_slice(head);
@@ -81,9 +99,20 @@ const char *origin_name(const struct origin *origin)
     return origin->address.origin;
 }
 
+bool origin_is_public_only(const struct origin *origin)
+{
+    return origin->public_only;
+}
+
+/* What was connected to without looking is not for those who want it looked at. */
 struct peer *origin_peer(struct origin *origin, struct peers *peers)
 {
-    if (!origin->peer)
-        origin->peer = peer_of(peers, origin->address.origin);
+    if (!origin->peer) {
+        struct buf name = {0};
+        buf_add_format(&name, "%s%s", origin->public_only ? "public " : "", origin->address.origin);
+        buf_add_char(&name, '\0');
+        origin->peer = peer_of(peers, name.ptr);
+        buf_free(&name);
+    }
     return origin->peer;
 }

@@ -16,6 +16,8 @@
 #include "grant.h"
 #include "sse.h"
 
+struct fetch_request;
+struct fetch_result;
 struct sources;
 struct generation;
 struct policy;
@@ -112,6 +114,9 @@ struct policy_host {
     /* Sends a copy that nobody waits for. */
     void (*on_shadow)(void *arg, const struct policy_send *send);
     void (*on_sleep)(void *arg, double seconds);
+    /* As on_sleep, until the answer came; false: the address cannot be read. */
+    bool (*on_fetch)(void *arg, const struct fetch_request *request);
+    void (*fetched)(void *arg, struct fetch_result *result); /* of the fetch that ended */
     void (*on_finish)(void *arg, const struct policy_result *result);
     size_t (*trail)(void *arg, const struct policy_trail_entry **entries); /* borrowed */
     /* The response head of an attempt, for res.headers. */

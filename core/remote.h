@@ -1,4 +1,5 @@
-/* remote.h -- the commands that speak to a running gateway: reload, rollback, status, limits, explain. */
+/* remote.h -- the commands that speak to a running gateway: reload, rollback, status, limits,
+ * explain. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"

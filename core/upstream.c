@@ -96,7 +96,8 @@ static void write_head(struct transfer *transfer, const struct upstream_request 
     struct buf *out = &transfer->out;
 
     buf_reserve(out, 512);
-    buf_add(out, origin_head(request->origin, request->path));
+    buf_add(out, origin_head(request->origin, request->method ? request->method : "POST",
+                             request->path));
     for (size_t i = 0; i < request->header_count; i++) {
         buf_add_text(out, request->headers[i].name);
         buf_add(out, SLICE(": "));
@@ -428,7 +429,8 @@ struct transfer *upstream_start(struct upstream *upstream, const struct upstream
         note_later(transfer);
     } else {
         transfer->connection =
-            connection_new(upstream->connections, origin_name(origin), &transfer_owner, transfer);
+            connection_new(upstream->connections, origin_name(origin),
+                           origin_is_public_only(origin), &transfer_owner, transfer);
     }
     return transfer;
 }

@@ -32,8 +32,9 @@ struct upstream_header { /* one header of this request alone; borrowed until sta
 
 struct upstream_request {
     struct origin *origin;
-    const char *path; /* below the base URL, e.g. "/chat/completions"; a literal */
-    struct buf *body; /* taken: empty afterwards */
+    const char *method; /* a literal; NULL: "POST" */
+    const char *path;   /* below the base URL, e.g. "/chat/completions"; as of origin_head */
+    struct buf *body;   /* taken: empty afterwards */
     const struct upstream_header *headers;
     size_t header_count;
 };

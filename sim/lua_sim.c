@@ -51,13 +51,24 @@ static void push_timeouts(lua_State *L, const struct timeouts *timeouts)
     set_number(L, "total", (double)timeouts->total_ms / 1000);
 }
 
+/* weir.fetch asks a server that is no provider. */
+static void push_fetch(lua_State *L, const struct transfer *transfer)
+{
+    set_slice(L, "base", slice_of(sim_transfer_base(transfer)));
+    set_slice(L, "method", slice_of(sim_transfer_method(transfer)));
+}
+
 static void push_call(lua_State *L, const struct transfer *transfer)
 {
     lua_createtable(L, 0, 6);
-    set_slice(L, "provider", slice_of(sim_transfer_provider(transfer)->name));
     set_slice(L, "path", slice_of(sim_transfer_path(transfer)));
     set_slice(L, "text", sim_transfer_body(transfer));
     set_slice(L, "header_lines", sim_transfer_headers(transfer));
+    if (!sim_transfer_provider(transfer)) {
+        push_fetch(L, transfer);
+        return;
+    }
+    set_slice(L, "provider", slice_of(sim_transfer_provider(transfer)->name));
     set_slice(L, "target", attempt_target(sim_transfer_owner(transfer)));
     push_timeouts(L, attempt_timeouts(sim_transfer_owner(transfer)));
     lua_setfield(L, -2, "timeout");

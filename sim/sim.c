@@ -5,6 +5,7 @@
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
+#include "origin.h"
 #include "policy.h"
 #include "sim_loop.h"
 #include <event2/event.h>
@@ -43,7 +44,7 @@ struct sim *sim_new(struct generation *generation, sim_on_ask *on_ask, void *arg
 static void free_origins(struct sim *sim)
 {
     for (size_t i = 0; i < sim->origin_count; i++)
-        sim_origin_free(sim->origins[i]);
+        origin_free(sim->origins[i]);
     mem_free(sim->origins);
     sim->origins = NULL;
     sim->origin_count = 0;

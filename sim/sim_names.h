@@ -61,7 +61,13 @@
 #define client_stream_start  sim_client_stream_start
 #define client_take_body     sim_client_take_body
 
-/* upstream.h, in sim_upstream.c */
+#define fetch_free   sim_fetch_free
+#define fetch_result sim_fetch_result
+#define fetch_start  sim_fetch_start
+
+/* origin.h and upstream.h, in sim_upstream.c */
+#define origin_bare          sim_origin_bare
+#define origin_free          sim_origin_free
 #define upstream_cancel      sim_upstream_cancel
 #define upstream_header      sim_upstream_header
 #define upstream_next_header sim_upstream_next_header

@@ -7,18 +7,22 @@
 #include "sim_upstream.h"
 #include "loop.h"
 #include "mem.h"
+#include "origin.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <sys/queue.h>
 
 struct origin {
-    const struct provider *provider;
+    unsigned users;
+    const struct provider *provider; /* NULL: of a fetch */
+    char *base;
+    struct buf headers; /* lines "name: value\n" */
 };
 
 struct transfer {
     struct upstream *upstream;
-    const struct origin *origin;
-    const char *path;
+    struct origin *origin;
+    const char *method, *path;
     const struct upstream_handler *handler;
     void *arg;
     struct buf body, headers; /* of the request */
@@ -61,12 +65,28 @@ struct origin *sim_origin_new(const struct provider *provider)
 {
     struct origin *origin = mem_new(sizeof *origin);
 
+    origin->users = 1;
     origin->provider = provider;
     return origin;
 }
 
-void sim_origin_free(struct origin *origin)
+struct origin *origin_bare(const char *base, const char *const *headers, size_t count,
+                           bool public_only)
 {
+    struct origin *origin = sim_origin_new(NULL);
+
+    origin->base = mem_dup(slice_of(base));
+    for (size_t i = 0; i < count; i++)
+        buf_add_format(&origin->headers, "%s\n", headers[i]);
+    return origin;
+}
+
+void origin_free(struct origin *origin)
+{
+    if (--origin->users)
+        return;
+    mem_free(origin->base);
+    buf_free(&origin->headers);
     mem_free(origin);
 }
 
@@ -153,6 +173,16 @@ const struct provider *sim_transfer_provider(const struct transfer *transfer)
     return transfer->origin->provider;
 }
 
+const char *sim_transfer_base(const struct transfer *transfer)
+{
+    return transfer->origin->base;
+}
+
+const char *sim_transfer_method(const struct transfer *transfer)
+{
+    return transfer->method;
+}
+
 const char *sim_transfer_path(const struct transfer *transfer)
 {
     return transfer->path;
@@ -182,12 +212,15 @@ struct transfer *upstream_start(struct upstream *upstream, const struct upstream
 
     transfer->upstream = upstream;
     transfer->origin = request->origin;
+    transfer->origin->users++;
+    transfer->method = request->method;
     transfer->path = request->path;
     transfer->handler = handler;
     transfer->arg = arg;
     transfer->started_us = loop_now_us();
     transfer->body = *request->body;
     *request->body = (struct buf){0};
+    buf_add(&transfer->headers, buf_slice(&request->origin->headers));
     for (size_t i = 0; i < request->header_count; i++)
         buf_add_format(&transfer->headers, "%s: %s\n", request->headers[i].name,
                        request->headers[i].value);
@@ -252,6 +285,7 @@ void upstream_cancel(struct transfer *transfer)
     for (size_t i = 0; i < transfer->step_count; i++)
         buf_free(&transfer->steps[i].bytes);
     mem_free(transfer->steps);
+    origin_free(transfer->origin);
     buf_free(&transfer->body);
     buf_free(&transfer->headers);
     buf_free(&transfer->head);

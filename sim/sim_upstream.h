@@ -28,12 +28,13 @@ struct upstream *sim_upstream_new(sim_on_ask *on_ask, void *arg);
 void sim_upstream_free(struct upstream *upstream);
 
 struct origin *sim_origin_new(const struct provider *provider); /* borrows provider */
-void sim_origin_free(struct origin *origin);
 
 void sim_transfer_add(struct transfer *transfer, const struct sim_step *step);
 
 /* What was asked; borrowed for the transfer's life. */
-const struct provider *sim_transfer_provider(const struct transfer *transfer); /* NULL: none */
+const struct provider *sim_transfer_provider(const struct transfer *transfer); /* NULL: a fetch */
+const char *sim_transfer_base(const struct transfer *transfer);                /* of a fetch */
+const char *sim_transfer_method(const struct transfer *transfer);
 const char *sim_transfer_path(const struct transfer *transfer);
 struct slice sim_transfer_body(const struct transfer *transfer);
 struct slice sim_transfer_headers(const struct transfer *transfer); /* lines "name: value\n" */

@@ -89,6 +89,11 @@ local sim = {}
 ---@return weir.sim.Provider
 function sim.provider(name, options) end
 
+---A server that weir.fetch asks; naming it allows it. Where nothing was scripted nobody listens.
+---@param url string like "https://flags.example"
+---@return weir.sim.Provider
+function sim.host(url) end
+
 ---Loads a weir.lua, for sim.request.
 ---@param path string|nil the one above the spec
 ---@return table settings

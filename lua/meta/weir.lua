@@ -221,6 +221,26 @@ function weir.time() end
 ---@param seconds number
 function weir.sleep(seconds) end
 
+---@class weir.FetchRequest
+---@field url string of a server that policy.fetch names
+---@field method "GET"|"POST"|"PUT"|"PATCH"|"DELETE"|nil POST with a body, else GET
+---@field headers table<string, string|weir.Secret>|nil
+---@field bearer string|weir.Secret|nil goes as `Authorization: Bearer …`
+---@field body string|table|nil a table goes as JSON
+---@field timeout number|nil seconds to the answer's last byte; 5
+---@field max integer|nil bytes of the answer's body; 1 MiB
+
+---@class weir.FetchResponse
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string
+
+---Asks a server other than a provider; waits. Raises for one that `policy.fetch` does not name.
+---@param request weir.FetchRequest|string a URL alone is a GET
+---@return weir.FetchResponse|nil res
+---@return { code: string, message: string }|nil err timeout, refused, reset, dns, tls, too_large …
+function weir.fetch(request) end
+
 ---A dictionary that all workers share; it outlives workers and reloads. Bounded: old entries give
 ---way.
 ---@param name string 1 to 64 bytes

@@ -4,6 +4,7 @@
 --- config_provider.lua. What it gives back are plain tables, which C walks.
 local check = require("weir.check")
 local config_provider = require("weir.config_provider")
+local fetch = require("weir.fetch")
 local config = {}
 
 local MiB = 1024 * 1024
@@ -75,6 +76,26 @@ local function read_spec_path(c, path, value)
     return c:wrong(path, 'a string like "spec", the folder of the policies\' specs', value)
   end
   return c:read_string(path, {}, value)
+end
+
+--- What weir.fetch may ask: a list of servers.
+local function read_fetch(c, path, value)
+  if type(value) ~= "table" or c.is_secret(value) then
+    return c:wrong(path, 'a list like { "https://hooks.example" }', value)
+  end
+  local hosts = {}
+  for _, name in ipairs(check.keys(value)) do
+    local at = check.join(path, name)
+    local host, problem
+    if type(name) ~= "number" then
+      problem = "unknown member: fetch is a list"
+    else
+      host, problem = fetch.read_host(value[name])
+    end
+    if problem then c:problem(at, problem) end
+    hosts[#hosts + 1] = host
+  end
+  return hosts
 end
 
 local CANARY = {
@@ -172,7 +193,7 @@ local SPEC = {
         check = { kind = "custom", read = read_spec_path },
         check_time = timeout(60),
         canary = { kind = "custom", read = read_canary },
-        fetch = { kind = "later", default = {} },
+        fetch = { kind = "custom", read = read_fetch, default = {} },
       },
     },
     ratelimit_headers = choice("synthesize", "forward", "strip"),

@@ -1,8 +1,9 @@
 --- library.lua -- the table that `require "weir"` gives a policy.
 ---
---- What needs the world is the core's: host has env, file, log, metric, now, time, sleep, shared,
---- target, json_encode, json_decode, json_array and null. Here arguments are checked, so that
---- misuse raises and names the argument, at the line of whoever called.
+--- What needs the world is the core's: host has env, file, log, metric, now, time, sleep, fetch,
+--- shared, target, json_encode, json_decode, json_array and null. Here arguments are checked, so
+--- that misuse raises and names the argument, at the line of whoever called.
+local fetch = require("weir.fetch")
 local targets = require("weir.targets")
 local window = require("weir.window")
 local library = {}
@@ -87,6 +88,7 @@ function library.new(host)
     env = checked("weir.env", "string", host.env),
     file = checked("weir.file", "string", host.file),
     log = frozen(log, "weir.log"),
+    fetch = fetch.new(host),
     json = frozen(json, "weir.json"),
     metric = counter(host),
     now = host.now,

@@ -9,7 +9,7 @@ local runtime = require("weir.runtime")
 local script = require("weir.sim_script")
 local sim_result = require("weir.sim_result")
 local targets = require("weir.targets")
-local sim = { provider = script.provider }
+local sim = { provider = script.provider, host = script.host }
 
 local ENDPOINTS = { chat = 0, completions = 1, embeddings = 2 } -- core/config.h, enum endpoint
 local SPOKEN = { chat = "messages", completions = "prompt", embeddings = "input" }
@@ -69,6 +69,9 @@ local function raw_settings()
   for name, provider in pairs(script.providers) do
     raw.providers[name] = entry(name, provider.options)
   end
+  local hosts = {}
+  for base in pairs(script.hosts) do hosts[#hosts + 1] = { base, private = true } end
+  raw.policy = { fetch = hosts }
   for name, value in pairs(general) do raw[name] = value end
   return raw
 end
@@ -80,7 +83,10 @@ local function signature()
   local options = {}
   for name, provider in pairs(script.providers) do options[name] = provider.options end
   table.sort(names)
-  return host.json_encode { host.json_array(names), options, general }
+  local hosts = {}
+  for base in pairs(script.hosts) do hosts[#hosts + 1] = base end
+  table.sort(hosts)
+  return host.json_encode { host.json_array(names), options, general, host.json_array(hosts) }
 end
 
 local function configure()

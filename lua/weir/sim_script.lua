@@ -3,9 +3,10 @@
 --- A script becomes steps, which sim/sim_upstream.c plays: the connection opens, the head
 --- comes, bytes come, it ends; each so many seconds after the one before. What is left out never
 --- comes.
+local fetch = require("weir.fetch")
 local host = require("weir.host")
 local sim_answer = require("weir.sim_answer")
-local sim_script = { providers = {}, asked = {} }
+local sim_script = { providers = {}, hosts = {}, asked = {} }
 
 local OPEN, HEAD, BYTES, END = 0, 1, 2, 3 -- sim/sim_upstream.h, enum sim_step_kind
 local ENDPOINTS = {
@@ -199,22 +200,51 @@ function sim_script.provider(name, options)
   return provider
 end
 
+--- A server that weir.fetch asks, and its answers: a status and a body, or a word.
+---@param url string like "https://hooks.example"
+---@return weir.sim.Provider
+function sim_script.host(url)
+  local read, problem = fetch.read_host(url)
+  if not read then error("sim.host: " .. url .. " " .. problem, 2) end
+  local server = sim_script.hosts[read.base]
+  if not server then
+    server = setmetatable({ name = read.base, script = {}, asked = {} }, Provider)
+    sim_script.hosts[read.base] = server
+  end
+  return server
+end
+
 function sim_script.reset()
-  sim_script.providers, sim_script.asked = {}, {}
+  sim_script.providers, sim_script.hosts, sim_script.asked = {}, {}, {}
 end
 
 local function complete(call)
   call.body = host.json_decode(call.text)
-  call.model, call.stream = call.body.model, call.body.stream == true
-  call.endpoint = ENDPOINTS[call.path]
   call.at, call.headers = host.now(), {}
   for name, value in call.header_lines:gmatch("([^\n:]+): ([^\n]*)\n") do
     call.headers[name:lower()] = value
   end
+  if call.base then return end
+  call.model, call.stream = call.body.model, call.body.stream == true
+  call.endpoint = ENDPOINTS[call.path]
+end
+
+--- Nobody listens where nothing was scripted.
+local function on_fetch(call)
+  local server = sim_script.hosts[call.base]
+  complete(call)
+  if not server then return unconnected { what = "refused" } end
+  server.asked[#server.asked + 1] = call
+  local answer = next_answer(server, call)
+  if type(answer.what) ~= "number" then return makers[answer.what](answer, call) end
+  local body = answer.body or ""
+  if type(body) == "table" then body = host.json_encode(body) end
+  return whole(answer, answer.what, answer.content_type or JSON, body)
 end
 
 --- Called by sim/lua_sim.c when a request leaves; gives the steps of its answer.
 function sim_script.on_ask(call)
+  if call.base then return on_fetch(call) end
   local provider = sim_script.provider(call.provider)
   complete(call)
   provider.asked[#provider.asked + 1] = call

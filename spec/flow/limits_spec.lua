@@ -204,7 +204,8 @@ describe("limits", function()
   end)
 
   it("are shown: state, quotas, cooldowns, what is in flight", function()
-    local gateway = w:gateway { provider = { first = 'limits = { tpm = 5000 }, key = weir.env "KEY"' } }
+    local gateway = w:gateway { provider = {
+      first = 'limits = { tpm = 5000 }, key = weir.env "KEY"' } }
     local client = gateway:chat()
     first:answer(200, openai.answer(), { ["x-ratelimit-limit-requests"] = "30",
       ["x-ratelimit-remaining-requests"] = "29", ["x-ratelimit-reset-requests"] = "2s" })

@@ -250,7 +250,6 @@ describe("config, members of a later day", function()
     local later = {
       tls = raw { tls = { cert = "a", key = "b" } },
       keys = raw { keys = "ledger" },
-      ["policy.fetch"] = raw { policy = { fetch = { "example.test" } } },
     }
     for path, value in pairs(later) do assert_problem(value, path, "not supported yet") end
   end)
@@ -258,6 +257,29 @@ describe("config, members of a later day", function()
   it("lets empty tables be", function()
     settings_of(raw { tls = {}, policy = { fetch = {}, canary = {} } })
     settings_of(groq { limits = {} })
+  end)
+end)
+
+describe("config, whom weir.fetch may ask", function()
+  local function asks(...)
+    return raw { policy = { fetch = { ... } } }
+  end
+
+  it("names servers, each by scheme, host and port", function()
+    assert.same({
+      { base = "https://hooks.example", private = false },
+      { base = "http://10.0.0.7:8080", private = true },
+    }, settings_of(asks("https://Hooks.example:443/",
+      { "http://10.0.0.7:8080", private = true })).policy.fetch)
+  end)
+
+  it("refuses what is no server", function()
+    assert_problem(raw { policy = { fetch = "https://a.example" } }, "policy.fetch", "a list like")
+    assert_problem(asks("a.example"), "policy.fetch[1]", "must begin with")
+    assert_problem(asks("https://a.example/path"), "policy.fetch[1]", "no path")
+    assert_problem(asks("https://a.example", 7), "policy.fetch[2]", "must be a string")
+    assert_problem(asks({ "https://a.example", privat = true }), "policy.fetch[1]", "privat")
+    assert_problem(asks({ "https://a.example", private = 1 }), "policy.fetch[1]", "a boolean")
   end)
 end)
 
