@@ -291,7 +291,7 @@ static const char *find_end(struct slice text)
 const char *keep_read(struct limits *limits, struct slice text, int64_t now_us, int64_t wall_us)
 {
     struct reading reading = {.limits = limits, .now_us = now_us};
-    const char *end = find_end(text), *why = NULL, *at = text.ptr;
+    const char *end = find_end(text), *why = NULL, *at;
     long long saved_us;
 
     if (!end)

@@ -14,15 +14,17 @@
 
 enum { CHANGING = 1 };
 
-struct bucket {
-    pthread_mutex_t lock;
-    _Atomic uint64_t hashes[LANE_WAYS];
-    struct lane lanes[LANE_WAYS];
+struct lanes { /* like beside like: at rest only the locks' two pages are in memory */
+    _Atomic uint64_t changes;
+    pthread_mutex_t locks[LANE_BUCKETS];
+    _Atomic uint64_t hashes[LANE_BUCKETS][LANE_WAYS];
+    struct lane lanes[LANE_BUCKETS][LANE_WAYS];
 };
 
-struct lanes {
-    _Atomic uint64_t changes;
-    struct bucket buckets[LANE_BUCKETS];
+struct bucket { /* where the parts of one are */
+    pthread_mutex_t *lock;
+    _Atomic uint64_t *hashes;
+    struct lane *lanes;
 };
 
 struct lanes *lanes_new(void)
@@ -37,7 +39,7 @@ struct lanes *lanes_new(void)
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
     for (int i = 0; i < LANE_BUCKETS; i++)
-        pthread_mutex_init(&lanes->buckets[i].lock, &attributes);
+        pthread_mutex_init(&lanes->locks[i], &attributes);
     pthread_mutexattr_destroy(&attributes);
     return lanes;
 }
@@ -82,17 +84,22 @@ void lanes_note_change(struct lanes *lanes)
 
 /* ---- finding ---- */
 
-static struct bucket *bucket_of(struct lanes *lanes, uint64_t hash)
+static struct bucket bucket_at(struct lanes *lanes, size_t i)
 {
-    return &lanes->buckets[hash % LANE_BUCKETS];
+    return (struct bucket){&lanes->locks[i], lanes->hashes[i], lanes->lanes[i]};
 }
 
-static struct lane *find(struct bucket *bucket, uint64_t hash)
+static struct bucket bucket_of(struct lanes *lanes, uint64_t hash)
+{
+    return bucket_at(lanes, hash % LANE_BUCKETS);
+}
+
+static struct lane *find(struct bucket bucket, uint64_t hash)
 {
     for (int i = 0; i < LANE_WAYS; i++) {
-        uint64_t found = atomic_load_explicit(&bucket->hashes[i], memory_order_acquire);
+        uint64_t found = atomic_load_explicit(&bucket.hashes[i], memory_order_acquire);
         if (found == hash)
-            return &bucket->lanes[i];
+            return &bucket.lanes[i];
         if (found == 0)
             return NULL;
     }
@@ -123,19 +130,18 @@ static void mend_lane(struct lane *lane)
         window_mend(&lane->windows[i]);
 }
 
-static void lock(struct bucket *bucket)
+static void lock(struct bucket bucket)
 {
-    if (pthread_mutex_lock(&bucket->lock) != EOWNERDEAD)
+    if (pthread_mutex_lock(bucket.lock) != EOWNERDEAD)
         return;
-    pthread_mutex_consistent(&bucket->lock);
-    for (int i = 0; i < LANE_WAYS && atomic_load(&bucket->hashes[i]); i++)
-        mend_lane(&bucket->lanes[i]);
+    pthread_mutex_consistent(bucket.lock);
+    for (int i = 0; i < LANE_WAYS && atomic_load(&bucket.hashes[i]); i++)
+        mend_lane(&bucket.lanes[i]);
 }
 
-static struct bucket *bucket_around(struct lanes *lanes, const struct lane *lane)
+static struct bucket bucket_around(struct lanes *lanes, const struct lane *lane)
 {
-    size_t at = (size_t)((const char *)lane - (const char *)lanes->buckets);
-    return &lanes->buckets[at / sizeof(struct bucket)];
+    return bucket_at(lanes, (size_t)(lane - lanes->lanes[0]) / LANE_WAYS);
 }
 
 void lanes_relock(struct lanes *lanes, struct lane *lane)
@@ -145,7 +151,7 @@ void lanes_relock(struct lanes *lanes, struct lane *lane)
 
 void lanes_unlock(struct lanes *lanes, struct lane *lane)
 {
-    pthread_mutex_unlock(&bucket_around(lanes, lane)->lock);
+    pthread_mutex_unlock(bucket_around(lanes, lane).lock);
 }
 
 /* ---- making ---- */
@@ -191,15 +197,15 @@ static bool is_idle(struct lane *lane, int64_t now_us)
 struct lane *lanes_lock(struct lanes *lanes, uint64_t hash, struct slice provider, int key,
                         struct slice model, int64_t now_us)
 {
-    struct bucket *bucket = bucket_of(lanes, hash);
+    struct bucket bucket = bucket_of(lanes, hash);
     int free = -1;
 
     lock(bucket);
     for (int i = 0; i < LANE_WAYS; i++) {
-        uint64_t found = atomic_load_explicit(&bucket->hashes[i], memory_order_relaxed);
+        uint64_t found = atomic_load_explicit(&bucket.hashes[i], memory_order_relaxed);
         if (found == hash)
-            return &bucket->lanes[i];
-        if (free < 0 && (found <= CHANGING || is_idle(&bucket->lanes[i], now_us)))
+            return &bucket.lanes[i];
+        if (free < 0 && (found <= CHANGING || is_idle(&bucket.lanes[i], now_us)))
             free = i;
         if (found == 0) {
             free = i; /* there is room: nobody gives way */
@@ -207,40 +213,40 @@ struct lane *lanes_lock(struct lanes *lanes, uint64_t hash, struct slice provide
         }
     }
     if (free < 0) {
-        pthread_mutex_unlock(&bucket->lock);
+        pthread_mutex_unlock(bucket.lock);
         return NULL;
     }
-    atomic_store(&bucket->hashes[free], CHANGING);
-    make(&bucket->lanes[free], provider, key, model);
-    atomic_store_explicit(&bucket->hashes[free], hash, memory_order_release);
-    return &bucket->lanes[free];
+    atomic_store(&bucket.hashes[free], CHANGING);
+    make(&bucket.lanes[free], provider, key, model);
+    atomic_store_explicit(&bucket.hashes[free], hash, memory_order_release);
+    return &bucket.lanes[free];
 }
 
 void lanes_copy(struct lanes *into, struct lanes *from)
 {
-    for (int b = 0; b < LANE_BUCKETS; b++) {
-        struct bucket *source = &from->buckets[b], *bucket = &into->buckets[b];
-        if (atomic_load(&source->hashes[0]) == 0)
+    for (size_t b = 0; b < LANE_BUCKETS; b++) {
+        struct bucket source = bucket_at(from, b), bucket = bucket_at(into, b);
+        if (atomic_load(&source.hashes[0]) == 0)
             continue;
         lock(source);
-        for (int i = 0; i < LANE_WAYS && atomic_load(&source->hashes[i]); i++) {
-            memcpy(&bucket->lanes[i], &source->lanes[i], sizeof bucket->lanes[i]);
-            atomic_store(&bucket->hashes[i], atomic_load(&source->hashes[i]));
+        for (int i = 0; i < LANE_WAYS && atomic_load(&source.hashes[i]); i++) {
+            memcpy(&bucket.lanes[i], &source.lanes[i], sizeof bucket.lanes[i]);
+            atomic_store(&bucket.hashes[i], atomic_load(&source.hashes[i]));
         }
-        pthread_mutex_unlock(&source->lock);
+        pthread_mutex_unlock(source.lock);
     }
 }
 
 void lanes_each(struct lanes *lanes, void (*visit)(void *arg, struct lane *lane), void *arg)
 {
-    for (int b = 0; b < LANE_BUCKETS; b++) {
-        struct bucket *bucket = &lanes->buckets[b];
-        if (atomic_load(&bucket->hashes[0]) == 0)
+    for (size_t b = 0; b < LANE_BUCKETS; b++) {
+        struct bucket bucket = bucket_at(lanes, b);
+        if (atomic_load(&bucket.hashes[0]) == 0)
             continue;
         lock(bucket);
-        for (int i = 0; i < LANE_WAYS && atomic_load(&bucket->hashes[i]); i++)
-            if (atomic_load(&bucket->hashes[i]) != CHANGING)
-                visit(arg, &bucket->lanes[i]);
-        pthread_mutex_unlock(&bucket->lock);
+        for (int i = 0; i < LANE_WAYS && atomic_load(&bucket.hashes[i]); i++)
+            if (atomic_load(&bucket.hashes[i]) != CHANGING)
+                visit(arg, &bucket.lanes[i]);
+        pthread_mutex_unlock(bucket.lock);
     }
 }

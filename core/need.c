@@ -40,12 +40,10 @@ static int64_t needed(enum quota_dimension dimension, const struct need *need, i
 
 static bool is_spent(const struct lane *lane, const struct need *need, struct limits_wait *wait)
 {
-    uint32_t told = GET(lane->told);
-
-    for (int i = 0; told; i++, told >>= 1) {
-        enum quota_dimension dimension = (enum quota_dimension)i;
-        const struct quota *quota = &lane->quotas[i];
-        int64_t left = told & 1 ? quota_left(quota, need->now_us) : -1;
+    for (uint32_t told = GET(lane->told); told; told &= told - 1) {
+        enum quota_dimension dimension = (enum quota_dimension)__builtin_ctz(told);
+        const struct quota *quota = &lane->quotas[dimension];
+        int64_t left = quota_left(quota, need->now_us);
         int64_t sent =
             quota_is_of_tokens(dimension) ? GET(lane->unheard_tokens) : GET(lane->unheard);
         if (left < 0 || left - sent >= needed(dimension, need, GET(quota->limit)))
@@ -62,10 +60,12 @@ static bool is_spent(const struct lane *lane, const struct need *need, struct li
 static bool is_full(const struct lane *lane, const struct need *need, struct limits_wait *wait)
 {
     for (int i = 0; need->rules && i < WINDOW_COUNT; i++) {
+        int64_t limit = need->rules->windows[i];
+        if (!limit)
+            continue;
         enum quota_dimension dimension = lane_dimension((enum lane_window)i);
-        int64_t limit = need->rules->windows[i], period_us = quota_period_us(dimension);
-        int64_t amount = needed(dimension, need, limit);
-        int64_t free_us = limit ? window_free_us(&lane->windows[i], period_us, limit, amount) : 0;
+        int64_t free_us = window_free_us(&lane->windows[i], quota_period_us(dimension), limit,
+                                         needed(dimension, need, limit));
         if (!free_us)
             continue;
         blocks(wait, LIMITS_SPENT, free_us, RATE_LIMITED);

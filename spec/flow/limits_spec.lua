@@ -204,8 +204,8 @@ describe("limits", function()
   end)
 
   it("are shown: state, quotas, cooldowns, what is in flight", function()
-    local gateway = w:gateway { provider = {
-      first = 'limits = { tpm = 5000 }, key = weir.env "KEY"' } }
+    local gateway = w:gateway {
+      provider = { first = 'limits = { tpm = 5000 }, key = weir.env "KEY"' } }
     local client = gateway:chat()
     first:answer(200, openai.answer(), { ["x-ratelimit-limit-requests"] = "30",
       ["x-ratelimit-remaining-requests"] = "29", ["x-ratelimit-reset-requests"] = "2s" })
@@ -243,6 +243,32 @@ describe("limits", function()
     assert.same({ before = true, status = 200, remaining = 12, limit = 30, known = false }, said)
   end)
 
+  it("of four tiers are used up by two workers, with no 429 and no request too many", function()
+    local tiers = { a = 40, b = 30, c = 20, d = 10 } -- requests a day, as Cerebras says it
+    local providers = {}
+    for name, limit in pairs(tiers) do
+      local mock = w:mock(name .. "_mock", "--rpm", tostring(limit), "--ratelimit", "cerebras")
+      providers[#providers + 1] = ('    %s = { type = "cerebras", base_url = "%s", key = '
+        .. 'weir.env "KEY" },'):format(name, mock.url)
+    end
+    local gateway = w:gateway { more = "  workers = 2,", providers = table.concat(providers, "\n"),
+      models = '    default = waterfall { "a/m", "b/m", "c/m", "d/m" },\n'
+        .. '    b = waterfall { "b/m" }, c = waterfall { "c/m" }, d = waterfall { "d/m" },' }
+    for _, model in ipairs { "default", "b", "c", "d" } do -- what nobody has said, nobody knows
+      assert.equal(200, gateway:chat({ model = model }):read_response().status)
+    end
+    local clients, served, attempts = {}, 4, 4
+    for _ = 1, 10 do
+      for i = 1, 20 do clients[i] = gateway:chat() end
+      for i = 1, 20 do
+        local response = clients[i]:read_response()
+        if response.status == 200 then served = served + 1 end
+        attempts = attempts + tonumber(response.headers["x-weir-attempts"])
+      end
+    end
+    assert.same({ 100, 100 }, { served, attempts })
+  end)
+
   it("have nothing in flight and no cooldown lost after workers are killed under load", function()
     local mock = w:mock("mock", "--latency", "20")
     local gateway = w:gateway { more = "  workers = 2,", models = [[
@@ -257,7 +283,7 @@ describe("limits", function()
       local pids = gateway:workers()
       libc.C.kill(pids[1], libc.SIGKILL)
       for i = 1, 20 do pcall(clients[i].read_response, clients[i]) end
-      local deadline = libc.deadline()
+      local deadline = libc.now() + 30 -- a worker that dies often is started after 10 s
       while #gateway:workers() < 2 do
         assert(libc.now() < deadline, "no new worker")
         libc.wait(idle.fd, libc.POLLIN, libc.now() + 0.02) -- nothing comes there
