@@ -193,13 +193,15 @@ static void unload(struct limits *limits, struct lane *lane, const struct grant 
     ADD(lane->unheard_tokens, -grant->tokens);
 }
 
-static void tell(struct lane *lane, const struct quota_word *word, int kind, int64_t by_us,
+/* Whether the word is of this lane, and says what is left. */
+static bool tell(struct lane *lane, const struct quota_word *word, int kind, int64_t by_us,
                  int64_t now_us)
 {
     if (word->is_of_key != (kind == LIMITS_KEY))
-        return;
+        return false;
     quota_tell(&lane->quotas[word->dimension], word, by_us, now_us);
     SET(lane->told, GET(lane->told) | 1u << word->dimension);
+    return word->left >= 0;
 }
 
 void grant_hear(struct limits *limits, struct grant *grant, const struct quota_word *words,
@@ -214,9 +216,11 @@ void grant_hear(struct limits *limits, struct grant *grant, const struct quota_w
             continue;
         lanes_relock(limits_lanes(limits), lane);
         unload(limits, lane, grant);
-        limits_charge(lane, 1, grant->tokens, now_us); /* what is told now corrects it */
+        uint32_t is_told = 0; /* a word has its own request in it */
         for (size_t i = 0; i < count && kind != LIMITS_TARGET; i++)
-            tell(lane, &words[i], kind, grant->at_us, now_us);
+            if (tell(lane, &words[i], kind, grant->at_us, now_us))
+                is_told |= 1u << words[i].dimension;
+        limits_charge(lane, 1, grant->tokens, is_told, now_us);
         lanes_unlock(limits_lanes(limits), lane);
     }
     lanes_note_change(limits_lanes(limits));
@@ -345,7 +349,7 @@ static void end_lane(struct limits *limits, struct grant *grant, int kind, int64
     if (!grant->is_heard) {
         unload(limits, lane, grant);
         if (was_sent)
-            limits_charge(lane, 1, grant->tokens, now_us);
+            limits_charge(lane, 1, grant->tokens, 0, now_us);
     }
     lane->loads[limits_worker(limits)].inflight--;
     ADD(lane->inflight, -1);

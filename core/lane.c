@@ -99,7 +99,7 @@ static struct lane *find(struct bucket bucket, uint64_t hash)
     for (int i = 0; i < LANE_WAYS; i++) {
         uint64_t found = atomic_load_explicit(&bucket.hashes[i], memory_order_acquire);
         if (found == hash)
-            return &bucket.lanes[i];
+            return bucket.lanes + i;
         if (found == 0)
             return NULL;
     }
@@ -204,7 +204,7 @@ struct lane *lanes_lock(struct lanes *lanes, uint64_t hash, struct slice provide
     for (int i = 0; i < LANE_WAYS; i++) {
         uint64_t found = atomic_load_explicit(&bucket.hashes[i], memory_order_relaxed);
         if (found == hash)
-            return &bucket.lanes[i];
+            return bucket.lanes + i;
         if (free < 0 && (found <= CHANGING || is_idle(&bucket.lanes[i], now_us)))
             free = i;
         if (found == 0) {
@@ -219,7 +219,7 @@ struct lane *lanes_lock(struct lanes *lanes, uint64_t hash, struct slice provide
     atomic_store(&bucket.hashes[free], CHANGING);
     make(&bucket.lanes[free], provider, key, model);
     atomic_store_explicit(&bucket.hashes[free], hash, memory_order_release);
-    return &bucket.lanes[free];
+    return bucket.lanes + free;
 }
 
 void lanes_copy(struct lanes *into, struct lanes *from)

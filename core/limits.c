@@ -76,15 +76,13 @@ struct forget {
 };
 
 /* What it had sent without an answer, the provider may have counted. */
-void limits_charge(struct lane *lane, int64_t requests, int64_t tokens, int64_t now_us)
+void limits_charge(struct lane *lane, int64_t requests, int64_t tokens, uint32_t but,
+                   int64_t now_us)
 {
-    uint32_t told = GET(lane->told);
-
-    for (int i = 0; told; i++, told >>= 1) {
-        bool of_tokens = quota_is_of_tokens((enum quota_dimension)i);
-        if (told & 1)
-            quota_use(&lane->quotas[i], (enum quota_dimension)i, of_tokens ? tokens : requests,
-                      now_us);
+    for (uint32_t told = GET(lane->told) & ~but; told; told &= told - 1) {
+        enum quota_dimension dimension = (enum quota_dimension)__builtin_ctz(told);
+        quota_use(&lane->quotas[dimension], dimension,
+                  quota_is_of_tokens(dimension) ? tokens : requests, now_us);
     }
 }
 
@@ -94,7 +92,7 @@ static void forget_lane(void *arg, struct lane *lane)
     struct lane_load *load = &lane->loads[forget->worker];
 
     if (load->unheard)
-        limits_charge(lane, load->unheard, load->unheard_tokens, forget->now_us);
+        limits_charge(lane, load->unheard, load->unheard_tokens, 0, forget->now_us);
     ADD(lane->inflight, -load->inflight);
     ADD(lane->unheard, -load->unheard);
     ADD(lane->unheard_tokens, -load->unheard_tokens);

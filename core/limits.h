@@ -50,8 +50,10 @@ struct lane *limits_lock(struct limits *limits, const struct limits_target *targ
                          enum limits_kind kind, int key, int64_t now_us);
 int limits_worker(const struct limits *limits);
 
-/* Something was used that no answer tells; under the lane's lock. */
-void limits_charge(struct lane *lane, int64_t requests, int64_t tokens, int64_t now_us);
+/* Something was used that no answer tells; under the lane's lock.  but: bits of dimensions of
+ * which one does. */
+void limits_charge(struct lane *lane, int64_t requests, int64_t tokens, uint32_t but,
+                   int64_t now_us);
 
 /* Closes a lane until then, unless it is closed for longer; under its lock.  probes: it is half
  * open afterwards. */

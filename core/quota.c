@@ -104,8 +104,10 @@ void quota_tell(struct quota *quota, const struct quota_word *word, int64_t by_u
     set(&quota->left, word->left);
     set(&quota->reset_us, now_us + wait_us);
     set(&quota->gain_us, gain_of(word));
+    /* Requests are counted exactly, so of those that ran at once the least is right, whichever the
+     * provider saw first; tokens are guessed, and the newer word corrects the guess. */
     if (!is_older)
-        set(&quota->by_us, by_us);
+        set(&quota->by_us, quota_is_of_tokens(word->dimension) ? by_us : now_us);
 }
 
 void quota_use(struct quota *quota, enum quota_dimension dimension, int64_t amount, int64_t now_us)

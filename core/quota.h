@@ -37,7 +37,7 @@ struct quota {                /* as a provider said it; left -1: it has said not
     _Atomic int64_t left;     /* -1: unknown */
     _Atomic int64_t reset_us; /* monotonic: when all of it is back, or one more */
     _Atomic int64_t gain_us;  /* from then on one more is back each gain_us; 0: all at once */
-    _Atomic int64_t by_us;    /* when the request began whose answer said so */
+    _Atomic int64_t by_us;    /* requests that began before are older than what it says */
 };
 
 struct quota_word { /* what an answer says of one quota */

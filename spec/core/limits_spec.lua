@@ -256,6 +256,25 @@ describe("limits", function()
       assert.is_false((check(target("a"), NOW + 3 * SECOND)))
     end)
 
+    it("is not raised by one of two at once, whichever the provider saw first", function()
+      local one, two = take(target("a"), NOW), take(target("a"), NOW + SECOND)
+      hear(one, { { C.QUOTA_RPM, limit = 30, left = 0, wait = 12 } }, NOW + 2 * SECOND)
+      hear(two, { { C.QUOTA_RPM, limit = 30, left = 1, wait = 12 } }, NOW + 3 * SECOND)
+      assert.is_false((check(target("a"), NOW + 3 * SECOND)))
+    end)
+
+    it("is counted once for each of many at once, in whatever order they are answered", function()
+      answered(target("a"), { { C.QUOTA_RPM, limit = 30, left = 20, wait = 50 } })
+      local grants = {}
+      for i = 1, 10 do grants[i] = take(target("a"), NOW + i) end
+      for i = 10, 1, -1 do
+        hear(grants[i], { { C.QUOTA_RPM, limit = 30, left = 20 - i, wait = 50 } }, NOW + 100 - i)
+      end
+      local quota = ffi.new("struct limits_quota")
+      C.limits_quota(limits, target("a"), C.QUOTA_RPM, NOW + 100, quota)
+      assert.equal(10, tonumber(quota.left))
+    end)
+
     it("comes back one by one where it refills", function()
       local day = { C.QUOTA_RPD, limit = 14400, left = 0, wait = 6 } -- a day's share
       answered(target("a"), { day })
