@@ -207,6 +207,14 @@ local rows = {
       assert.is_true(said.slept >= 0.002)
       assert.is_true(said.time > 1.7e9)
     end) },
+  { "fetch", covers = { "weir.fetch" }, asked = { "answer" },
+    policy = 'local res = assert(weir.fetch { url = HOOK .. "/hook", body = { id = req.id } })\n'
+      .. REPLIED:format("status = res.status, size = #res.body"),
+    check = told(function(said, response, sent)
+      assert.same({ "/hook", response.headers["x-request-id"] }, { sent[1].path, sent[1].json.id })
+      assert.equal(200, said.status)
+      assert.is_true(said.size > 20)
+    end) },
   { "shared", covers = { "weir.shared" }, asked = {},
     policy = REPLIED:format('count = weir.shared("hooks"):incr(req.headers["x-cell"])'),
     check = told(function(said, _, _, cell) assert.equal(cell.reused and 2 or 1, said.count) end) },
@@ -239,7 +247,10 @@ local function config(w, up)
   for i, row in ipairs(rows) do
     models[i] = ("    row%d = function(req)\n      %s\n    end,"):format(i, row.policy)
   end
-  return w:config { more = '  workers = 1, keys = { weir.env "CLIENT" }, policy = { burst = 1 },',
+  local server = ("http://127.0.0.1:%d"):format(up.port)
+  return w:config { before = ("local HOOK = %q"):format(server),
+    more = '  workers = 1, keys = { weir.env "CLIENT" },'
+      .. " policy = { burst = 1, fetch = { { HOOK, private = true } } },",
     providers = '    gone = { type = "openai", base_url = "http://127.0.0.1:1/v1" },',
     models = table.concat(models, "\n"), provider = { [up.name] = 'key = weir.env "KEY"' } }
 end
