@@ -80,6 +80,8 @@ struct generation {
 };
 
 struct generation *lua_generation(lua_State *L);
+/* In the registry: the policy that serves the model; LUA_NOREF: none does. */
+int generation_policy_ref(const struct generation *generation, struct slice model);
 
 /* For the simulator: the settings on top of the generation's stack count from now on; and the
  * policy of that reference serves every model that has none. */
@@ -154,6 +156,9 @@ void lua_give_coroutine(struct policy *policy, bool reusable);
 int lua_call_traced(lua_State *L, int args, int results);
 /* lua_resume of the policy's coroutine, which runs meanwhile. */
 int lua_resume_policy(struct policy *policy, int args);
+
+/* Pushes a failure: { code, message }. */
+void lua_push_code(lua_State *L, const char *code, const char *message);
 
 /* Pushes the attempts so far as a list of tables. */
 void lua_push_trail(lua_State *L, struct policy *policy);

@@ -1,9 +1,8 @@
-/* policy.h -- the Lua side of a request: generations, and policies that run in them.
+/* policy.h -- the Lua side of a request.
  *
- * A generation is one loaded version of weir.lua.  A policy is one run of one
- * of its functions for one request, as a coroutine: it asks its host to send
- * and to sleep, and is resumed with what came of it.  It knows nothing of
- * sockets; whoever starts it is its host.
+ * A policy is one run, for one request, of one of the functions of a generation,
+ * as a coroutine: it asks its host to send and to sleep, and is resumed with
+ * what came of it.  It knows nothing of sockets; whoever starts it is its host.
  *
  * Host functions are called from inside policy_run and policy_resume_*; the
  * host resumes later, from the loop.  on_finish comes exactly once, unless the
@@ -13,47 +12,14 @@
 #include "body.h"
 #include "chunk.h"
 #include "config.h"
+#include "generation.h"
 #include "grant.h"
 #include "sse.h"
 
 struct fetch_request;
 struct fetch_result;
-struct sources;
-struct generation;
 struct policy;
 struct client;
-
-/* ---- generations ---- */
-
-/* Loads a weir.lua from sources, which are borrowed until it returns.  NULL when it has errors;
- * each is then a line in problems.  The generation borrows limits. */
-struct generation *generation_load(const char *path, unsigned number, struct limits *limits,
-                                   struct sources *sources, struct buf *problems);
-/* One without a weir.lua: the simulator's. */
-struct generation *generation_new(struct limits *limits);
-/* One more user: a request holds the generation it began with, the worker the one that requests
- * begin with.  Gives it back. */
-struct generation *generation_share(struct generation *generation);
-/* One user less; the last one frees it.  No policy of that user's may be left in it. */
-void generation_free(struct generation *generation);
-/* Called once, when nobody uses it any more, before it is freed. */
-void generation_on_free(struct generation *generation,
-                        void (*on_free)(void *arg, struct generation *generation), void *arg);
-/* Whether its Lua state is full for good, or met the hard cap of memory: another is to serve. */
-bool generation_is_spent(const struct generation *generation);
-const struct config *generation_config(const struct generation *generation);
-unsigned generation_number(const struct generation *generation);
-
-/* What weir check prints: providers, models with their targets. */
-void generation_describe(struct generation *generation, struct buf *out);
-
-/* GET /v1/models, as JSON. */
-void generation_models(const struct generation *generation, struct buf *out);
-
-/* GET /v1/models/NAME; false when no such model is configured. */
-bool generation_model(const struct generation *generation, struct slice name, struct buf *out);
-
-/* ---- a request and its policy ---- */
 
 struct policy_header_source { /* the client's headers, walked when a policy asks for them */
     void (*each)(const void *source, void (*visit)(void *arg, const char *name, const char *value),
@@ -125,9 +91,6 @@ struct policy_host {
                     void *visit_arg);
     void (*on_attempt_dropped)(void *arg, void *attempt); /* a response that is not wanted */
 };
-
-/* Whether any policy serves the model. */
-bool generation_serves(const struct generation *generation, struct slice model);
 
 /* A policy for request->model, which generation_serves; policy_run starts it. */
 struct policy *policy_new(struct generation *generation, const struct policy_request *request,

@@ -85,7 +85,8 @@ local allocators = {
 }
 
 -- One library, one file.
-local lua_files = { "policy.c", "config.c", "document.c", "lua_%w+.[ch]" }
+local lua_files = { "policy.c", "policy_judge.c", "generation.c",
+  "config.c", "document.c", "lua_%w+.[ch]" }
 local homes = {
   { prefix = "evhttp_", files = { "client.c" } },
   { prefix = "curl_", files = { "connection.c" } },

@@ -1,0 +1,304 @@
+/* exchange_send.c -- the attempts of a request: sent, raced, judged, handed to the policy. */
+/* SPDX-License-Identifier: MIT */
+#include "exchange_own.h"
+#include "loop.h"
+#include "ration.h"
+
+static const struct attempt_owner attempts;
+
+/* ---- the policy sends ---- */
+
+void exchange_drop(struct exchange *x, struct attempt *attempt)
+{
+    if (!attempt)
+        return;
+    charge_end(x->world->limits, attempt);
+    attempt_free(attempt);
+}
+
+/* Headers of the client's that a provider gets: what makes a retry safe to it, and a trace. */
+static size_t forwarded_headers(const struct exchange *x, struct upstream_header *headers,
+                                size_t most)
+{
+    static const char *const names[] = {"idempotency-key", "traceparent", "tracestate"};
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && count < most; i++) {
+        struct slice value = client_header(x->client, names[i]);
+        if (value.len)
+            headers[count++] = (struct upstream_header){names[i], value.ptr};
+    }
+    return count;
+}
+
+static struct attempt *start_attempt(struct exchange *x, const struct policy_send *send)
+{
+    struct upstream_header headers[3];
+    const struct timeouts *general = &generation_config(x->generation)->timeout;
+    struct attempt_new made = {
+        .base = x->world->base,
+        .upstream = x->world->upstream,
+        .call = {.provider = send->provider,
+                 .endpoint = x->request.endpoint,
+                 .model = send->model,
+                 .body = send->body,
+                 .edits = send->edits,
+                 .stream = x->request.stream,
+                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
+                 .headers = headers,
+                 .header_count = forwarded_headers(x, headers, 3),
+                 .key = send->grant.key},
+        .target = send->target,
+        .grant = send->grant,
+        .timeout = send->timeout,
+        .commit = send->commit,
+        .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
+        .owner = &attempts,
+        .arg = x,
+    };
+    return attempt_new(&made);
+}
+
+void exchange_on_send(void *arg, const struct policy_send *send)
+{
+    struct exchange *x = arg;
+
+    exchange_set_state(x, CALLING);
+    x->attempt = start_attempt(x, send);
+}
+
+/* Nothing of the client's goes with it: an idempotency key would make it the request itself. */
+void exchange_on_shadow(void *arg, const struct policy_send *send)
+{
+    struct exchange *x = arg;
+    const struct timeouts *general = &generation_config(x->generation)->timeout;
+    struct shadow_new made = {
+        .base = x->world->base,
+        .upstream = x->world->upstream,
+        .generation = x->generation,
+        .limits = x->world->limits,
+        .id = x->request.id,
+        .call = {.provider = send->provider,
+                 .endpoint = x->request.endpoint,
+                 .model = send->model,
+                 .body = send->body,
+                 .edits = send->edits,
+                 .stream = x->request.stream,
+                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
+                 .key = send->grant.key},
+        .target = send->target,
+        .grant = send->grant,
+        .timeout = send->timeout,
+        .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
+    };
+    shadow_start(&x->world->shadows, &made);
+}
+
+/* ---- the policy races ---- */
+
+void exchange_end_race(struct exchange *x)
+{
+    if (!x->race)
+        return;
+    for (size_t i = 0; i < x->race->count; i++) {
+        exchange_drop(x, x->race->racers[i].attempt);
+        mem_free(x->race->racers[i].target);
+        mem_free(x->race->racers[i].model);
+    }
+    mem_free(x->race->racers);
+    mem_free(x->race);
+    x->race = NULL;
+}
+
+static void run_racer(struct exchange *x, struct racer *racer, const struct grant *grant)
+{
+    struct race *race = x->race;
+    struct policy_send send = {
+        .provider = racer->provider,
+        .target = slice_of(racer->target),
+        .model = slice_of(racer->model),
+        .timeout = racer->timeout,
+        .commit = racer->commit,
+        .grant = *grant,
+        .body = &x->body,
+        .edits = race->edits,
+    };
+
+    racer->attempt = start_attempt(x, &send);
+    race->running++;
+    if (race->started < race->count)
+        exchange_wait(x, race->after);
+}
+
+/* The next that may be tried now: meanwhile it may have begun to cool. */
+void exchange_next_racer(struct exchange *x)
+{
+    struct race *race = x->race;
+    struct limits_wait wait;
+    struct grant grant;
+
+    while (race->started < race->count) {
+        struct racer *racer = &race->racers[race->started++];
+        if (!ration_take(x->world->limits, racer->provider, slice_of(racer->model), &x->body, false,
+                         &grant, &wait))
+            continue;
+        run_racer(x, racer, &grant);
+        return;
+    }
+}
+
+void exchange_on_race(void *arg, const struct policy_send *sends, size_t count, double after)
+{
+    struct exchange *x = arg;
+
+    exchange_set_state(x, CALLING);
+    x->race = mem_new(sizeof *x->race);
+    x->race->racers = mem_new(count * sizeof *x->race->racers);
+    x->race->count = count;
+    x->race->after = after;
+    x->race->edits = sends[0].edits;
+    for (size_t i = 0; i < count; i++)
+        x->race->racers[i] = (struct racer){.provider = sends[i].provider,
+                                            .target = mem_dup(sends[i].target),
+                                            .model = mem_dup(sends[i].model),
+                                            .timeout = sends[i].timeout,
+                                            .commit = sends[i].commit};
+    x->race->started = 1;
+    run_racer(x, &x->race->racers[0], &sends[0].grant);
+}
+
+/* One of the race failed and was judged.  True when others still run. */
+static bool race_goes_on(struct exchange *x, const struct attempt *failed)
+{
+    struct race *race = x->race;
+
+    for (size_t i = 0; i < race->count; i++)
+        if (race->racers[i].attempt == failed)
+            race->racers[i].attempt = NULL;
+    race->running--;
+    event_del(&x->timer);
+    if (race->started < race->count)
+        exchange_next_racer(x);
+    if (race->running)
+        return true;
+    exchange_end_race(x);
+    return false;
+}
+
+/* The winner is x's attempt from here on; the others are closed at once. */
+static void race_win(struct exchange *x, struct attempt *winner)
+{
+    struct race *race = x->race;
+
+    event_del(&x->timer);
+    for (size_t i = 0; i < race->count; i++) {
+        struct attempt *attempt = race->racers[i].attempt;
+        if (attempt && attempt != winner)
+            trail_add(&x->trail, x->request.id, attempt, "cancelled", 0, 0, NULL, false);
+        if (attempt == winner)
+            race->racers[i].attempt = NULL;
+    }
+    exchange_end_race(x);
+    x->attempt = winner;
+}
+
+struct policy_outcome exchange_judge(struct exchange *x, struct attempt *attempt,
+                                     const struct attempt_fault *fault)
+{
+    struct policy_fault seen = {
+        .provider = attempt_provider(attempt),
+        .target = attempt_target(attempt),
+        .fault = fault->fault,
+        .phase = fault->phase,
+        .status = fault->status,
+        .body = fault->body,
+        .message = fault->message,
+        .attempt = attempt_transfer(attempt) ? attempt : NULL,
+        .was_sent = attempt_was_sent(attempt),
+    };
+    return policy_judge(x->policy, &seen);
+}
+
+/* What closed one key may have left another open. */
+static void note_other_key(struct exchange *x, struct attempt *attempt)
+{
+    const struct provider *provider = attempt_provider(attempt);
+    size_t skip = strlen(provider->name) + 1;
+    struct slice model = attempt_target(attempt);
+    struct limits_wait wait;
+
+    model.ptr += skip;
+    model.len -= skip;
+    if (provider->keys && ration_check(x->world->limits, provider, model, &x->body, &wait))
+        policy_note_other_key(x->policy);
+}
+
+static void on_fail(void *arg, struct attempt *attempt, const struct attempt_fault *fault)
+{
+    struct exchange *x = arg;
+    struct policy_outcome outcome = exchange_judge(x, attempt, fault);
+    int status = fault->status == 200 ? 0 : fault->status;
+    double cools = charge_fail(x->world->limits, x->generation, attempt, fault, &outcome);
+
+    double wait = cools > 0 ? cools : outcome.retry_after;
+    int64_t again_us = wait >= 0 ? loop_now_us() + (int64_t)(wait * 1e6) : 0;
+    trail_add(&x->trail, x->request.id, attempt, outcome.code, status, again_us, outcome.message,
+              outcome.alarm);
+    if (cools > 0 && outcome.scope != GRANT_OF_TARGET)
+        note_other_key(x, attempt);
+    bool goes_on = x->race && race_goes_on(x, attempt);
+    if (x->attempt == attempt)
+        x->attempt = NULL;
+    exchange_drop(x, attempt);
+    if (goes_on)
+        return;
+    exchange_set_state(x, DECIDING);
+    policy_resume_failure(x->policy); /* may finish x: nothing after this */
+}
+
+static void on_commit(void *arg, struct attempt *attempt)
+{
+    struct exchange *x = arg;
+    struct policy_answer answer = {
+        .attempt = attempt,
+        .target = attempt_target(attempt),
+        .status = attempt_status(attempt),
+        .stream = attempt_is_stream(attempt),
+    };
+
+    charge_commit(x->world->limits, x->generation, attempt);
+    trail_add(&x->trail, x->request.id, attempt, "ok", attempt_status(attempt), 0, NULL, false);
+    if (x->race)
+        race_win(x, attempt);
+    exchange_set_state(x, DECIDING);
+    policy_resume_answer(x->policy, &answer); /* may finish x */
+}
+
+void exchange_on_dropped(void *arg, void *attempt)
+{
+    struct exchange *x = arg;
+
+    if (x->attempt == attempt)
+        x->attempt = NULL;
+    exchange_drop(x, attempt);
+}
+
+void exchange_each_header(void *arg, void *attempt,
+                          void (*visit)(void *visit_arg, struct slice name, struct slice value),
+                          void *visit_arg)
+{
+    struct transfer *transfer = attempt_transfer(attempt);
+    struct slice name, value;
+    size_t at = 0;
+
+    while (transfer && upstream_next_header(transfer, &at, &name, &value))
+        visit(visit_arg, name, value);
+}
+
+static const struct attempt_owner attempts = {
+    .on_commit = on_commit,
+    .on_fail = on_fail,
+    .on_event = exchange_on_event,
+    .on_flush = exchange_on_flush,
+    .on_end = exchange_on_end,
+};
