@@ -32,6 +32,7 @@
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
+#include "tls.h"
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -88,6 +89,9 @@ struct client {
     struct buf head; /* a stream's head, until its first bytes */
     int fd;
     bool chunked;
+    bool is_secure;         /* speaks TLS */
+    bool waits_for_written; /* TLS: something was queued, and libevent has yet to say it is out */
+    bool ends_when_written; /* and then evhttp is to be told that the reply is */
     bool in_gate;           /* our own changes of the input call on_input too */
     bool refused_head_only; /* the refused request was a HEAD */
     char id[ID_LEN + 1];
@@ -100,6 +104,8 @@ struct client_server {
     struct evhttp *http;
     struct evhttp_bound_socket *socket;
     struct client_limits limits;
+    struct tls *tls;               /* borrowed; NULL: plain */
+    struct buf record;             /* what is written as one */
     ev_ssize_t max_head, max_body; /* evhttp's */
     client_on_request *on_request;
     void *arg;
@@ -187,6 +193,33 @@ static const char *reason_of(int status)
     return "Answer";
 }
 
+static void expect_writing(struct client *client)
+{
+    struct evbuffer *output = bufferevent_get_output(client->bev);
+
+    if (evbuffer_get_length(output) && !(bufferevent_get_enabled(client->bev) & EV_WRITE)) {
+        client->progress_us = loop_now_us();
+        bufferevent_enable(client->bev, EV_WRITE);
+    }
+}
+
+/* The same over TLS: all pieces are one record, where they fit. */
+static void send_secure(struct client *client, const struct iovec *pieces, int count)
+{
+    struct evbuffer *output = bufferevent_get_output(client->bev);
+    struct buf *record = &client->server->record;
+
+    buf_clear(record);
+    for (int i = 0; i < count; i++)
+        buf_add(record, (struct slice){pieces[i].iov_base, pieces[i].iov_len});
+    if (evbuffer_get_length(output) == 0 && tls_write(client->bev, buf_slice(record)))
+        return;
+    evbuffer_add(output, record->ptr, record->len);
+    client->queued += record->len;
+    client->waits_for_written = true;
+    expect_writing(client);
+}
+
 /* Sends pieces past the bufferevent when nothing waits in it; what the socket
  * does not take is left to it.  A failed write is not handled here: the same
  * connection's read side reports the end. */
@@ -195,6 +228,10 @@ static void send_pieces(struct client *client, struct iovec *pieces, int count)
     struct evbuffer *output = bufferevent_get_output(client->bev);
     size_t taken = 0;
 
+    if (client->is_secure) {
+        send_secure(client, pieces, count);
+        return;
+    }
     if (evbuffer_get_length(output) == 0) {
         struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
         ssize_t sent = sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -210,10 +247,7 @@ static void send_pieces(struct client *client, struct iovec *pieces, int count)
         evbuffer_add(output, (char *)pieces[i].iov_base + skip, len - skip);
         client->queued += len - skip;
     }
-    if (evbuffer_get_length(output) && !(bufferevent_get_enabled(client->bev) & EV_WRITE)) {
-        client->progress_us = loop_now_us();
-        bufferevent_enable(client->bev, EV_WRITE);
-    }
+    expect_writing(client);
 }
 
 static struct iovec piece(struct slice bytes)
@@ -279,8 +313,11 @@ static void finish_reply(struct client *client)
 {
     client->state = ENDING;
     client->owner = NULL;
-    client->req->chunked = 0;           /* the framing is ours */
-    evhttp_send_reply_end(client->req); /* calls on_complete, at once when all is out */
+    client->req->chunked = 0; /* the framing is ours */
+    if (client->waits_for_written && client_stream_queued(client) == 0)
+        client->ends_when_written = true; /* on_written is on its way, and must find this request */
+    else
+        evhttp_send_reply_end(client->req); /* calls on_complete, at once when all is out */
 }
 
 void client_reply(struct client *client, int status, struct slice headers, struct slice body)
@@ -376,6 +413,17 @@ void client_drop(struct client *client)
 
 /* ---- refusals: before evhttp has anything to say ---- */
 
+/* False when it cannot be sent at once, and the connection is not to be used any more. */
+static bool send_last(struct client *client, struct slice bytes)
+{
+    if (!client->is_secure)
+        return send(client->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+    if (client_stream_queued(client) || !tls_write(client->bev, bytes))
+        return false;
+    tls_end(client->bev);
+    return true;
+}
+
 static void say_refusal(struct client *client)
 {
     const struct gate_verdict *no = &client->refusal;
@@ -394,7 +442,7 @@ static void say_refusal(struct client *client)
     buf_add_format(&reply, "content-length: %zu\r\nconnection: close\r\n\r\n", body.len);
     if (!client->refused_head_only)
         buf_add(&reply, buf_slice(&body));
-    if (send(client->fd, reply.ptr, reply.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+    if (!send_last(client, buf_slice(&reply)))
         shutdown(client->fd, SHUT_RDWR);
     buf_free(&reply);
     buf_free(&body);
@@ -527,7 +575,7 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     if (client->state == REFUSED || client->state == ABORTING || client->refusal.status) {
         evbuffer_drain(input, evbuffer_get_length(input));
     } else {
-        if (client->state == READING && fresh == READ_ONCE) {
+        if (client->state == READING && fresh == READ_ONCE && !client->is_secure) {
             size_t before = evbuffer_get_length(input);
             read_greedily(client, input);
             fresh += evbuffer_get_length(input) - before;
@@ -559,11 +607,19 @@ static void on_bytes_behind(struct bufferevent *bev, void *evcon)
 {
 }
 
+/* Over TLS libevent calls it on a later turn, when more may have been queued: then once more. */
 static void on_written(struct bufferevent *bev, void *evcon)
 {
     struct client *client = client_of(bev);
 
-    if (client && client->state == ABORTING)
+    if (client && client_stream_queued(client))
+        return;
+    if (client)
+        client->waits_for_written = false;
+    if (client && client->ends_when_written) {
+        client->ends_when_written = false;
+        evhttp_send_reply_end(client->req);
+    } else if (client && client->state == ABORTING)
         shutdown(client->fd, SHUT_RDWR);
     else if (client && client->state == STREAMING && client->owner)
         client->owner->on_drained(client->arg);
@@ -618,7 +674,9 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     struct client_server *server = arg;
     struct client *client = mem_new(sizeof *client);
 
-    client->bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    client->is_secure = server->tls != NULL;
+    client->bev = client->is_secure ? tls_accept(server->tls, base)
+                                    : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (!client->bev)
         abort();
     client->server = server;
@@ -634,6 +692,43 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     return client->bev;
 }
 
+/* ---- TLS ---- */
+
+static bufferevent_event_cb evhttp_on_event; /* evhttp's own, the same for all connections */
+
+/* Who speaks plain HTTP to a port with TLS learns what is wrong.  What it sent is read first: a
+ * close over unread bytes would reset the connection, and take the answer with it. */
+static void answer_plain(int fd)
+{
+    static const char answer[] =
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+        "{\"error\":{\"message\":\"this port speaks TLS: use https://\","
+        "\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"tls_required\"}}";
+    char room[4096];
+
+    for (int i = 0; i < 16 && recv(fd, room, sizeof room, MSG_DONTWAIT) > 0; i++)
+        ;
+    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+        shutdown(fd, SHUT_WR);
+}
+
+/* Of the handshake; evhttp closes. */
+static void on_tls_event(struct bufferevent *bev, short what, void *evcon)
+{
+    struct client *client = client_of(bev);
+    bool is_plain = false;
+
+    if (client && client->state == READING && (what & BEV_EVENT_ERROR)) {
+        const char *why = tls_fault(bev, &is_plain);
+        if (is_plain)
+            answer_plain(client->fd);
+        struct log_line line = log_begin(LOG_INFO, "tls_refused");
+        log_str(&line, "reason", why);
+        log_end(&line);
+    }
+    evhttp_on_event(bev, what, evcon);
+}
+
 static void adopt(struct client *client)
 {
     bufferevent_data_cb on_read, on_write;
@@ -644,6 +739,10 @@ static void adopt(struct client *client)
     bufferevent_getcb(client->bev, &on_read, &on_write, &on_event, &evcon);
     client->evcon = evcon;
     client->fd = bufferevent_getfd(client->bev);
+    if (client->is_secure) {
+        evhttp_on_event = on_event;
+        bufferevent_setcb(client->bev, on_read, on_write, on_tls_event, evcon);
+    }
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     evhttp_connection_set_closecb(client->evcon, on_close, client);
     if ((size_t)client->fd >= by_fd_count) {
@@ -685,6 +784,8 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
         server->count--;
     buf_free(&client->held);
     buf_free(&client->head);
+    if (client->is_secure && client->state == READING)
+        tls_end(client->bev); /* in order: nothing was cut */
     void *owner_arg = client->arg;
     evbuffer_remove_cb(bufferevent_get_input(client->bev), on_input, client);
     mem_free(client);
@@ -868,6 +969,11 @@ void client_server_limit(struct client_server *server, const struct client_limit
         evconnlistener_disable(listener);
 }
 
+void client_server_secure(struct client_server *server, struct tls *tls)
+{
+    server->tls = tls;
+}
+
 void client_server_drain(struct client_server *server)
 {
     on_old_over(-1, 0, server);
@@ -890,6 +996,7 @@ void client_server_free(struct client_server *server)
     event_del(&server->old_over);
     event_del(&server->tick);
     evhttp_free(server->http);
+    buf_free(&server->record);
     mem_free(server);
     mem_free(by_fd);
     by_fd = NULL;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct event_base;
+struct tls;
 struct client_server;
 struct client;
 
@@ -42,6 +43,9 @@ void client_server_listen(struct client_server *server, int fd); /* takes a list
 
 /* From now on; copied.  What the gate has let in goes on. */
 void client_server_limit(struct client_server *server, const struct client_limits *limits);
+
+/* Connections that come from now on speak TLS; NULL: plain.  Borrowed until the next call. */
+void client_server_secure(struct client_server *server, struct tls *tls);
 
 /* Accepts no more, closes what is idle, and says "connection: close" from now on. */
 void client_server_drain(struct client_server *server);

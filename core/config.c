@@ -289,12 +289,24 @@ static void read_admin(lua_State *L, struct config *config)
     lua_pop(L, 1);
 }
 
+static void read_tls(lua_State *L, struct config *config)
+{
+    lua_getfield(L, -1, "tls");
+    if (lua_istable(L, -1)) {
+        config->tls = mem_new(sizeof *config->tls);
+        config->tls->cert = text_of(L, "cert");
+        config->tls->key = text_of(L, "key");
+    }
+    lua_pop(L, 1);
+}
+
 void config_read(struct config *config, lua_State *L)
 {
     lua_getfield(L, -1, "listen");
     config->host = text_of(L, "host");
     config->port = (int)number_of(L, "port");
     lua_pop(L, 1);
+    read_tls(L, config);
     config->workers = (int)number_of(L, "workers");
     config->drain_ms = (int64_t)(number_of(L, "drain") * 1000);
     config->timeout = timeouts_of(L);
@@ -364,6 +376,11 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->models);
     mem_free(config->keys);
     mem_free(config->host);
+    if (config->tls) {
+        mem_free(config->tls->cert);
+        mem_free(config->tls->key);
+    }
+    mem_free(config->tls);
     mem_free(config->log_file);
     mem_free(config->admin);
     mem_free(config->data);

@@ -69,10 +69,16 @@ struct fetch_host { /* whom weir.fetch may ask */
     bool is_private;
 };
 
+struct config_tls {
+    char *cert, *key; /* paths, as they were written */
+    struct tls *made; /* by the loader */
+};
+
 struct config {
     char *host;
     int port;
-    int workers; /* 0: one a core */
+    struct config_tls *tls; /* NULL: plain HTTP */
+    int workers;            /* 0: one a core */
     int64_t drain_ms;
     const struct secret **keys; /* borrowed from Lua's secrets */
     size_t key_count;

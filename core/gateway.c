@@ -27,6 +27,7 @@
 #include "policy.h"
 #include "reload.h"
 #include "sources.h"
+#include "tls.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -197,6 +198,7 @@ static int serve(struct gateway *gateway, struct limits *limits)
     if (status != EXIT_OK)
         return status;
     harden();
+    tls_start();
     signal(SIGPIPE, SIG_IGN);
     gateway->signal_fd = open_signals();
     gateway->keep = keep_new(reload_current(gateway->reload)->limits, limits);

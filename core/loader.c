@@ -17,6 +17,7 @@
 #include "policy.h"
 #include "sources.h"
 #include "specs.h"
+#include "tls.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -51,6 +52,8 @@ void loader_unload(struct generation *generation)
 
     for (size_t i = 0; i < config->provider_count; i++)
         origin_free(config->providers[i].origin);
+    if (config->tls)
+        tls_free(config->tls->made);
 }
 
 static bool make_origins(const char *path, const struct config *config, struct buf *problems)
@@ -69,31 +72,7 @@ static bool make_origins(const char *path, const struct config *config, struct b
     return all;
 }
 
-struct generation *loader_load(const char *path, unsigned number, struct limits *limits,
-                               struct sources *sources, struct buf *problems)
-{
-    struct generation *generation = generation_load(path, number, limits, sources, problems);
-
-    if (!generation)
-        return NULL;
-    generation_on_free(generation, on_freed, NULL);
-    if (make_origins(path, generation_config(generation), problems))
-        return generation;
-    generation_free(generation);
-    return NULL;
-}
-
-/* ---- the child ---- */
-
-static void copy_text(char *to, size_t size, const char *text)
-{
-    snprintf(to, size, "%s", text ? text : "");
-}
-
-static bool write_result(int fd, struct slice bytes)
-{
-    return ftruncate(fd, 0) == 0 && pwrite(fd, bytes.ptr, bytes.len, 0) == (ssize_t)bytes.len;
-}
+/* ---- TLS ---- */
 
 /* Of weir.lua's folder, its slash included. */
 static size_t folder_len(const char *path)
@@ -109,6 +88,71 @@ static void own_path(char *to, size_t size, const char *path, const char *at, co
 
     snprintf(to, size, "%.*s%s%s", is_relative ? (int)folder_len(path) : 0, path, at,
              at[0] ? in_it : "");
+}
+
+enum { PEM_MAX = 1024 * 1024, PATH_SIZE = 4096 }; /* bytes */
+
+static bool read_pem(const char *path, const char *member, const char *file,
+                     struct sources *sources, struct buf *text, struct buf *problems)
+{
+    const char *why = sources_read(sources, file, PEM_MAX, true, text);
+
+    if (why)
+        buf_add_format(problems, "%s: tls.%s: cannot read %s: %s\n", path, member, file, why);
+    return !why;
+}
+
+/* Through the sources: a file that changes is a reload, and every worker has the same. */
+static bool make_tls(const char *path, const struct config *config, struct sources *sources,
+                     struct buf *problems)
+{
+    char cert[PATH_SIZE], key[PATH_SIZE];
+    struct buf cert_text = {0}, key_text = {0}, problem = {0};
+
+    if (!config->tls)
+        return true;
+    own_path(cert, sizeof cert, path, config->tls->cert, "");
+    own_path(key, sizeof key, path, config->tls->key, "");
+    if (read_pem(path, "cert", cert, sources, &cert_text, problems) &&
+        read_pem(path, "key", key, sources, &key_text, problems))
+        config->tls->made = tls_new((struct tls_file){cert, buf_slice(&cert_text)},
+                                    (struct tls_file){key, buf_slice(&key_text)}, &problem);
+    if (problem.len)
+        buf_add_format(problems, "%s: tls: %.*s", path, (int)problem.len, problem.ptr);
+    if (key_text.base)
+        explicit_bzero(key_text.base, key_text.capacity);
+    buf_free(&cert_text);
+    buf_free(&key_text);
+    buf_free(&problem);
+    return config->tls->made != NULL;
+}
+
+struct generation *loader_load(const char *path, unsigned number, struct limits *limits,
+                               struct sources *sources, struct buf *problems)
+{
+    struct generation *generation = generation_load(path, number, limits, sources, problems);
+
+    if (!generation)
+        return NULL;
+    generation_on_free(generation, on_freed, NULL);
+    const struct config *config = generation_config(generation);
+    bool has_origins = make_origins(path, config, problems);
+    if (make_tls(path, config, sources, problems) && has_origins)
+        return generation;
+    generation_free(generation);
+    return NULL;
+}
+
+/* ---- the child ---- */
+
+static void copy_text(char *to, size_t size, const char *text)
+{
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+static bool write_result(int fd, struct slice bytes)
+{
+    return ftruncate(fd, 0) == 0 && pwrite(fd, bytes.ptr, bytes.len, 0) == (ssize_t)bytes.len;
 }
 
 static int tell_facts(int fd, const char *path, const struct config *config, int specs)

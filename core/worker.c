@@ -422,6 +422,12 @@ static struct client_limits limits_of(const struct config *config)
     };
 }
 
+static struct tls *tls_of(const struct generation *generation)
+{
+    const struct config_tls *tls = generation_config(generation)->tls;
+    return tls ? tls->made : NULL;
+}
+
 static void on_switch(void *arg, struct generation *generation, int listen_fd)
 {
     struct worker *worker = arg;
@@ -431,6 +437,7 @@ static void on_switch(void *arg, struct generation *generation, int listen_fd)
     worker->world.generation = generation;
     open_log(worker);
     client_server_limit(worker->server, &limits);
+    client_server_secure(worker->server, tls_of(generation));
     if (listen_fd >= 0 && worker->draining)
         close(listen_fd);
     else if (listen_fd >= 0)
@@ -443,6 +450,7 @@ static void serve(struct worker *worker, int listen_fd)
     struct client_limits limits = limits_of(config_of(worker));
 
     worker->server = client_server_new(worker->world.base, &limits, on_request, worker);
+    client_server_secure(worker->server, tls_of(worker->world.generation));
     client_server_listen(worker->server, listen_fd);
     generations_start(worker->generations);
     event_base_dispatch(worker->world.base);

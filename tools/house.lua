@@ -91,6 +91,8 @@ local homes = {
   { prefix = "evhttp_", files = { "client.c" } },
   { prefix = "curl_", files = { "connection.c" } },
   { prefix = "CURLOPT_", files = { "connection.c" } },
+  { prefix = "SSL_", files = { "tls.c" } },
+  { prefix = "bufferevent_openssl_", files = { "tls.c" } },
   { prefix = "luaL_", files = lua_files },
   { prefix = "lua_", files = lua_files, shared = true }, -- our lua_*.h begin so too
   { prefix = "cJSON_", files = { "lua_json.c", "document.c" } },

@@ -313,6 +313,7 @@ function weir.json.array(list) end
 ---What weir.lua returns. Times are seconds, sizes bytes.
 ---@class weir.Config
 ---@field listen string|nil "127.0.0.1:4000"; "[::1]:4000"; ":4000" is every interface
+---@field tls { cert: string, key: string }|nil PEM files, seen from weir.lua's folder; nil: plain HTTP
 ---@field workers integer|nil 0: one a core
 ---@field drain number|nil 600
 ---@field keys weir.Secret[]|nil the clients' bearer tokens; without them only the loopback is served

@@ -65,6 +65,36 @@ local function read_admin(c, path, value)
   return value
 end
 
+--- A file of the operator's; a secret would hide where it is, and the watch reads it by its name.
+local function file_path(what)
+  return { kind = "custom", read = function(c, path, value)
+    if type(value) ~= "string" then
+      return c:wrong(path, ('the path of a file, like "%s"'):format(what), value)
+    end
+    return c:read_string(path, {}, value)
+  end }
+end
+
+local TLS = {
+  kind = "members",
+  members = { cert = file_path("tls/cert.pem"), key = file_path("tls/key.pem") },
+}
+
+--- Both files, or neither.
+local function read_tls(c, path, value)
+  if type(value) == "table" and not c.is_secret(value) and next(value) == nil then return nil end
+  local tls = c:read(path, TLS, value)
+  if type(value) == "table" and not c.is_secret(value) then
+    for _, name in ipairs { "cert", "key" } do
+      if value[name] == nil then
+        c:problem(check.join(path, name), "is missing: TLS needs a certificate and its key",
+          'tls = { cert = "tls/cert.pem", key = "tls/key.pem" }')
+      end
+    end
+  end
+  return tls.cert and tls.key and tls or nil
+end
+
 local function read_keys(c, path, value)
   if value == "ledger" then return c:problem(path, '"ledger" is not supported yet') end
   return config_provider.read_keys(c, path, value)
@@ -154,7 +184,7 @@ local SPEC = {
   kind = "members",
   members = {
     listen = { kind = "custom", read = read_listen, default = { host = "127.0.0.1", port = 4000 } },
-    tls = { kind = "later" },
+    tls = { kind = "custom", read = read_tls },
     workers = count(0, 0, 1024), -- 0: one a core
     drain = seconds(600),
     keys = { kind = "custom", read = read_keys },

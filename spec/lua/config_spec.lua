@@ -248,7 +248,6 @@ end)
 describe("config, members of a later day", function()
   it("refuses them rather than passing over them", function()
     local later = {
-      tls = raw { tls = { cert = "a", key = "b" } },
       keys = raw { keys = "ledger" },
     }
     for path, value in pairs(later) do assert_problem(value, path, "not supported yet") end
@@ -257,6 +256,22 @@ describe("config, members of a later day", function()
   it("lets empty tables be", function()
     settings_of(raw { tls = {}, policy = { fetch = {}, canary = {} } })
     settings_of(groq { limits = {} })
+  end)
+end)
+
+describe("config, TLS", function()
+  it("is two files", function()
+    local settings = settings_of(raw { tls = { cert = "a.pem", key = "b.pem" } })
+    assert.same({ cert = "a.pem", key = "b.pem" }, settings.tls)
+    assert.is_nil(settings_of(raw {}).tls)
+  end)
+
+  it("is refused where one is missing, or is no path", function()
+    assert_problem(raw { tls = { cert = "a.pem" } }, "tls.key", "is missing")
+    assert_problem(raw { tls = { key = "a.pem" } }, "tls.cert", "is missing")
+    assert_problem(raw { tls = { cert = 1, key = "b" } }, "tls.cert", "the path of a file")
+    assert_problem(raw { tls = { cert = "a", key = "b", crt = "c" } }, "tls.crt", "unknown member")
+    assert_problem(raw { tls = "cert.pem" }, "tls", "must be a table")
   end)
 end)
 

@@ -1,7 +1,8 @@
 --- The built gateway as a child: its weir.lua is written, it is started on a free
 --- port, and it must end well.
 --
--- WEIR names the binary (build/weir); WEIR_UNDER a command to run it under.
+-- WEIR names the binary (build/weir); WEIR_UNDER a command to run it under.  With WEIR_SPEC_TLS=1
+-- its clients speak TLS in every spec that does not look at plain bytes.
 
 local http = require("spec.support.http")
 local libc = require("spec.support.libc")
@@ -55,6 +56,20 @@ function gateway.remove_folder(path)
   lfs.rmdir(path)
 end
 
+--- The same weir.lua with TLS, and the files that it takes.
+local function with_tls(config, files)
+  local tls = require("spec.support.tls")
+  local folder = gateway.folder {}
+  tls.make_certificate(folder, "spec", "localhost")
+  for _, name in ipairs { "spec.pem", "spec.key" } do
+    local file = assert(io.open(folder .. "/" .. name, "rb"))
+    files[name] = file:read("*a")
+    file:close()
+  end
+  gateway.remove_folder(folder)
+  return (config:gsub("\nreturn {", '\nreturn { tls = { cert = "spec.pem", key = "spec.key" },', 1))
+end
+
 --- Starts `weir serve` with this weir.lua and waits until it listens.
 ---@param config string
 ---@param options { env: table?, files: table?, under: string[]? }?
@@ -64,6 +79,8 @@ function gateway.start(config, options)
   for name, text in pairs(options.files or {}) do
     files[name] = text
   end
+  local secure = os.getenv("WEIR_SPEC_TLS") and not config:find("tls = {", 1, true)
+  if secure then files["weir.lua"] = with_tls(config, files) end
   local folder = gateway.folder(files)
   local argv = {}
   for _, word in ipairs(options.under or {}) do
@@ -72,7 +89,7 @@ function gateway.start(config, options)
   for _, word in ipairs(gateway.command("serve", folder .. "/weir.lua")) do
     argv[#argv + 1] = word
   end
-  local self = setmetatable({ folder = folder, clients = {} }, Gateway)
+  local self = setmetatable({ folder = folder, clients = {}, tls = secure and {} or nil }, Gateway)
   self.process = process.start(argv, options.env)
   local started, port = pcall(self.process.wait_for, self.process, "err", function(text)
     return tonumber(text:match("event=listening[^\n]*address=\"?127%.0%.0%.1:(%d+)"))
@@ -86,10 +103,14 @@ function gateway.start(config, options)
   return self
 end
 
---- A new client's connection; it is closed when the gateway is stopped.
+--- A new client's connection; it is closed when the gateway is stopped.  tls: what
+--- spec.support.tls takes; gives nil and why when there is no handshake.  All clients speak TLS
+--- where self.tls is set.
 function Gateway:connect(options)
   local client = http.connect(self.port, options)
   self.clients[#self.clients + 1] = client
+  local secure = options and options.tls or self.tls
+  if secure then return require("spec.support.tls").secure(client, secure) end
   return client
 end
 

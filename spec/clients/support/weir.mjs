@@ -1,6 +1,6 @@
 // Starts `weir mock` and `weir serve` for the client specs, and ends them.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +36,17 @@ export async function startMock(...options) {
   const args = ["mock", "--listen", "127.0.0.1:0", ...options];
   const { match } = await start(args, {}, "stdout", /listening on (127\.0\.0\.1:\d+)/);
   return `http://${match[1]}/v1`;
+}
+
+/** A certificate and its key in a new folder. */
+export function makeCertificate() {
+  const folder = mkdtempSync(join(tmpdir(), "weir-spec-"));
+  folders.push(folder);
+  const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt",
+    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "ignore" });
+  return { cert, key };
 }
 
 /** The gateway with this weir.lua; gives its base URL and the child, whose `said` is the log. */
