@@ -33,7 +33,10 @@ describe("TLS with clients", function()
   before_each(function()
     w = world.new()
     first = w:upstream("first")
-    files = { ["cert.pem"] = read(folder .. "/good.pem"), ["key.pem"] = read(folder .. "/good.key") }
+    files = {
+      ["cert.pem"] = read(folder .. "/good.pem"),
+      ["key.pem"] = read(folder .. "/good.key"),
+    }
   end)
 
   after_each(function()
