@@ -1,13 +1,7 @@
-/* admin.h -- the master's own door: HTTP/1.1 over a unix socket, for who may open it.
+/* admin.h -- the master's own side: HTTP/1.1 for operators, at its doors.
  *
- *   POST /reload    loads weir.lua anew; the answer says what came of it
- *   POST /rollback  brings the version before back
- *   POST /explain   what a request would try now
- *   GET  /status    generations and workers
- *   GET  /limits    what is known of targets: quotas, cooldowns, what is in flight
- *   GET  /metrics   counters and gauges, as Prometheus reads them
- *
- * Answers are JSON, or lines for people when the request accepts text/plain. */
+ * docs/openapi.yaml says what is served; the table is in admin_routes.c.  Answers are JSON, or
+ * lines for people when the request accepts text/plain.  Who may ask is admin_guard.c's. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include <poll.h>
@@ -17,13 +11,13 @@
 
 struct admin;
 struct crew;
+struct doors;
 struct reload;
 
-enum { ADMIN_CONNECTIONS = 8, ADMIN_POLLS = ADMIN_CONNECTIONS + 1 };
+enum { ADMIN_CONNECTIONS = 16, ADMIN_POLLS = ADMIN_CONNECTIONS + 2 };
 
-/* path is copied; empty: no door.  Where it cannot be opened the log says why.  The others are
- * borrowed. */
-struct admin *admin_new(const char *path, struct reload *reload, struct crew *crew);
+/* All borrowed. */
+struct admin *admin_new(struct doors *doors, struct reload *reload, struct crew *crew);
 
 int admin_polls(const struct admin *admin, struct pollfd *polls); /* gives how many */
 int64_t admin_turn(struct admin *admin, int64_t now_us);          /* gives when to call it again */

@@ -274,18 +274,20 @@ static void read_fetch(lua_State *L, struct config *config)
     lua_pop(L, 1);
 }
 
-static void read_admin(lua_State *L, struct config *config)
+static void read_admin(lua_State *L, struct config_admin *admin)
 {
-    static const char scheme[] = "unix:";
-
     lua_getfield(L, -1, "admin");
-    lua_getfield(L, -1, "listen");
-    const char *said = lua_tostring(L, -1);
-    bool is_unix = said && strncmp(said, scheme, sizeof scheme - 1) == 0;
-    config->admin = mem_dup(slice_of(is_unix ? said + sizeof scheme - 1 : ""));
-    lua_pop(L, 2);
-    lua_getfield(L, -1, "reload");
-    config->watches = flag_of(L, "watch");
+    admin->path = text_of(L, "unix");
+    admin->hosts = texts_of(L, "hosts", &admin->host_count);
+    lua_getfield(L, -1, "tcp");
+    if (lua_istable(L, -1)) {
+        admin->host = text_of(L, "host");
+        admin->port = (int)number_of(L, "port");
+    }
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "token");
+    admin->token = lua_weir_secret(L, -1);
+    luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 1);
 }
 
@@ -338,7 +340,10 @@ void config_read(struct config *config, lua_State *L)
     lua_pop(L, 1);
 
     config->data = text_of(L, "data");
-    read_admin(L, config);
+    read_admin(L, &config->admin);
+    lua_getfield(L, -1, "reload");
+    config->watches = flag_of(L, "watch");
+    lua_pop(L, 1);
     read_keys(L, config);
     read_providers(L, config);
     read_models(L, config);
@@ -382,7 +387,9 @@ void config_fini(struct config *config, lua_State *L)
     }
     mem_free(config->tls);
     mem_free(config->log_file);
-    mem_free(config->admin);
+    mem_free(config->admin.path);
+    mem_free(config->admin.host);
+    free_texts(config->admin.hosts, config->admin.host_count);
     mem_free(config->data);
     mem_free(config->check);
     for (size_t i = 0; i < config->fetch_count; i++)

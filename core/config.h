@@ -74,6 +74,15 @@ struct config_tls {
     struct tls *made; /* by the loader */
 };
 
+struct config_admin {
+    char *path; /* of the socket, as it was written; NULL: none */
+    char *host; /* of the port; NULL: none */
+    int port;
+    const struct secret *token; /* borrowed, like keys; set where there is a port */
+    char **hosts;               /* names that a request may have in Host */
+    size_t host_count;
+};
+
 struct config {
     char *host;
     int port;
@@ -103,8 +112,8 @@ struct config {
     enum log_format log_format;
     char *log_file; /* NULL: standard error */
     char *data;     /* the folder of what outlives a restart */
-    char *admin;    /* the path of the admin socket; empty: none */
-    bool watches;   /* a changed file is a reload */
+    struct config_admin admin;
+    bool watches; /* a changed file is a reload */
 };
 
 bool config_has_canary(const struct config *config);

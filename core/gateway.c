@@ -17,6 +17,7 @@
 #include "admin.h"
 #include "canary.h"
 #include "crew.h"
+#include "doors.h"
 #include "keep.h"
 #include "limits.h"
 #include "listener.h"
@@ -42,6 +43,7 @@
 struct gateway {
     struct crew crew;
     struct reload *reload;
+    struct doors *doors;
     struct admin *admin;
     struct keep *keep;
     int signal_fd;
@@ -202,8 +204,8 @@ static int serve(struct gateway *gateway, struct limits *limits)
     signal(SIGPIPE, SIG_IGN);
     gateway->signal_fd = open_signals();
     gateway->keep = keep_new(reload_current(gateway->reload)->limits, limits);
-    gateway->admin =
-        admin_new(reload_current(gateway->reload)->admin, gateway->reload, &gateway->crew);
+    doors_take(gateway->doors, &reload_current(gateway->reload)->doors);
+    gateway->admin = admin_new(gateway->doors, gateway->reload, &gateway->crew);
     run(gateway);
     struct log_line line = log_begin(LOG_INFO, "stopped");
     log_end(&line);
@@ -217,11 +219,13 @@ int gateway_serve(const char *config_path)
 
     gateway.crew.start.canary = canary_new();
     gateway.crew.start.tried_fd = -1;
-    gateway.reload = reload_new(config_path, limits, &gateway.crew);
+    gateway.doors = doors_new();
+    gateway.reload = reload_new(config_path, limits, &gateway.crew, gateway.doors);
     int status = serve(&gateway, limits);
     admin_free(gateway.admin);
     keep_free(gateway.keep);
     reload_free(gateway.reload);
+    doors_free(gateway.doors);
     crew_fini(&gateway.crew);
     canary_free(gateway.crew.start.canary);
     limits_free(limits);

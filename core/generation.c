@@ -279,15 +279,25 @@ unsigned generation_number(const struct generation *generation)
     return generation->number;
 }
 
-void generation_describe(struct generation *generation, struct buf *out)
+static void add_said(struct generation *generation, const char *function, struct buf *out)
 {
     lua_State *L = generation->L;
 
-    lua_push_runtime(L, "describe");
+    lua_push_runtime(L, function);
     lua_getfield(L, LUA_REGISTRYINDEX, "weir.settings");
     lua_call_traced(L, 1, 1); /* an error's text is printed as well */
     buf_add_text(out, lua_tostring(L, -1));
     lua_settop(L, 0);
+}
+
+void generation_describe(struct generation *generation, struct buf *out)
+{
+    add_said(generation, "describe", out);
+}
+
+void generation_show(struct generation *generation, struct buf *out)
+{
+    add_said(generation, "show", out);
 }
 
 static void add_model(const struct model *model, struct buf *out)

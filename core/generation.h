@@ -33,6 +33,9 @@ unsigned generation_number(const struct generation *generation);
 /* What weir check prints: providers, models with their targets. */
 void generation_describe(struct generation *generation, struct buf *out);
 
+/* The settings as JSON, without a secret. */
+void generation_show(struct generation *generation, struct buf *out);
+
 /* GET /v1/models, as JSON. */
 void generation_models(const struct generation *generation, struct buf *out);
 

@@ -47,17 +47,24 @@ int listener_open(const char *host, int port, struct buf *problem)
     return fd;
 }
 
-void listener_log(int fd, int workers)
+void listener_address(int fd, char text[static LISTENER_ADDRESS])
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    char host[64] = "", service[8] = "", text[80];
+    char host[64] = "", service[8] = "";
 
     getsockname(fd, (struct sockaddr *)&address, &len);
     getnameinfo((struct sockaddr *)&address, len, host, sizeof host, service, sizeof service,
                 NI_NUMERICHOST | NI_NUMERICSERV);
-    snprintf(text, sizeof text, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, service);
+    snprintf(text, LISTENER_ADDRESS, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, service);
+}
+
+void listener_log(int fd, int workers)
+{
+    char text[LISTENER_ADDRESS];
     struct log_line line = log_begin(LOG_INFO, "listening");
+
+    listener_address(fd, text);
     log_str(&line, "address", text);
     log_int(&line, "workers", workers);
     log_str(&line, "version", WEIR_VERSION);

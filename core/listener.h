@@ -3,7 +3,10 @@
 #pragma once
 #include "buf.h"
 
+enum { LISTENER_ADDRESS = 80 };
+
 /* -1: problem says why. */
 int listener_open(const char *host, int port, struct buf *problem);
 
-void listener_log(int fd, int workers); /* the event "listening" */
+void listener_address(int fd, char text[static LISTENER_ADDRESS]); /* where it listens */
+void listener_log(int fd, int workers);                            /* the event "listening" */

@@ -15,6 +15,7 @@
 #include "mem.h"
 #include "origin.h"
 #include "policy.h"
+#include "secret.h"
 #include "sources.h"
 #include "specs.h"
 #include "tls.h"
@@ -127,6 +128,19 @@ static bool make_tls(const char *path, const struct config *config, struct sourc
     return config->tls->made != NULL;
 }
 
+/* Guessed tokens fail once a connection, so a short one is still a matter of hours. */
+static bool check_token(const char *path, const struct config *config, struct buf *problems)
+{
+    enum { TOKEN_MIN = 16 };
+    size_t len = config->admin.host ? secret_text(config->admin.token).len : TOKEN_MIN;
+
+    if (len >= TOKEN_MIN && len < DOORS_TOKEN)
+        return true;
+    buf_add_format(problems, "%s: admin.token: must have %d to %d bytes\n", path, TOKEN_MIN,
+                   DOORS_TOKEN - 1);
+    return false;
+}
+
 struct generation *loader_load(const char *path, unsigned number, struct limits *limits,
                                struct sources *sources, struct buf *problems)
 {
@@ -136,8 +150,9 @@ struct generation *loader_load(const char *path, unsigned number, struct limits 
         return NULL;
     generation_on_free(generation, on_freed, NULL);
     const struct config *config = generation_config(generation);
-    bool has_origins = make_origins(path, config, problems);
-    if (make_tls(path, config, sources, problems) && has_origins)
+    bool is_sound = make_origins(path, config, problems);
+    is_sound = check_token(path, config, problems) && is_sound;
+    if (make_tls(path, config, sources, problems) && is_sound)
         return generation;
     generation_free(generation);
     return NULL;
@@ -155,8 +170,26 @@ static bool write_result(int fd, struct slice bytes)
     return ftruncate(fd, 0) == 0 && pwrite(fd, bytes.ptr, bytes.len, 0) == (ssize_t)bytes.len;
 }
 
-static int tell_facts(int fd, const char *path, const struct config *config, int specs)
+static void plan_doors(struct doors_plan *plan, const char *path, const struct config_admin *admin)
 {
+    if (admin->path)
+        own_path(plan->path, sizeof plan->path, path, admin->path, "");
+    copy_text(plan->host, sizeof plan->host, admin->host);
+    plan->port = admin->port;
+    if (admin->host)
+        snprintf(plan->token, sizeof plan->token, "%.*s", (int)secret_text(admin->token).len,
+                 secret_text(admin->token).ptr);
+    for (size_t i = 0; i < admin->host_count; i++) {
+        size_t len = strlen(plan->hosts);
+        snprintf(plan->hosts + len, sizeof plan->hosts - len, "%s ", admin->hosts[i]);
+    }
+}
+
+/* The facts, and behind them the settings to be shown. */
+static int tell_facts(int fd, const char *path, struct generation *generation, int specs)
+{
+    const struct config *config = generation_config(generation);
+    struct buf result = {0};
     struct version version = {
         .is_sound = true,
         .fd = -1,
@@ -172,10 +205,11 @@ static int tell_facts(int fd, const char *path, const struct config *config, int
         .log_format = config->log_format,
     };
     copy_text(version.host, sizeof version.host, config->host);
-    own_path(version.admin, sizeof version.admin, path, config->admin, "");
+    plan_doors(&version.doors, path, &config->admin);
     own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
-    return write_result(fd, (struct slice){(const char *)&version, sizeof version}) ? LOADED
-                                                                                    : BROKEN;
+    buf_add(&result, (struct slice){(const char *)&version, sizeof version});
+    generation_show(generation, &result);
+    return write_result(fd, buf_slice(&result)) ? LOADED : BROKEN; /* the process ends */
 }
 
 static void set_alarm(int64_t ms)
@@ -239,7 +273,7 @@ static int load(const struct loader *loader, const char *path, struct limits *li
     if (!sources_save(sources, loader->snapshot_fd))
         status = BROKEN;
     else if (config && !problems.len)
-        status = tell_facts(loader->result_fd, path, config, specs);
+        status = tell_facts(loader->result_fd, path, generation, specs);
     else if (!write_result(loader->result_fd, buf_slice(&problems)))
         status = BROKEN;
     generation_free(generation);
@@ -303,13 +337,23 @@ void loader_cancel(struct loader *loader)
     kill(loader->pid, SIGKILL);
 }
 
-static void read_problems(struct version *version, int fd)
+/* What a file holds from there on. */
+static void read_rest(int fd, size_t from, struct buf *out)
 {
     struct stat info;
     size_t size = fstat(fd, &info) == 0 ? (size_t)info.st_size : 0;
-    ssize_t len = pread(fd, buf_reserve(&version->problems, size + 1), size, 0);
+    size_t rest = size > from ? size - from : 0;
+    ssize_t len = pread(fd, buf_reserve(out, rest + 1), rest, (off_t)from);
 
-    version->problems.len = len > 0 ? (size_t)len : 0;
+    out->len = len > 0 ? (size_t)len : 0;
+}
+
+static bool read_facts(struct version *version, int fd)
+{
+    if (pread(fd, version, sizeof *version, 0) != (ssize_t)sizeof *version)
+        return false;
+    read_rest(fd, sizeof *version, &version->shown);
+    return true;
 }
 
 /* Whether it ended while a spec ran, whose name is then there. */
@@ -326,16 +370,16 @@ static bool read_result(struct version *version, const struct loader *loader, in
     if (loader->is_cancelled) {
         buf_add_text(&version->problems, "loading was stopped\n");
     } else if (is_in_spec(loader, status)) {
-        read_problems(version, loader->result_fd);
+        read_rest(loader->result_fd, 0, &version->problems);
     } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
         buf_add_format(&version->problems, "loading took longer than %d s and was stopped\n",
                        LOAD_MS / 1000);
     } else if (WIFSIGNALED(status)) {
         buf_add_format(&version->problems, "loading ended with signal %d\n", WTERMSIG(status));
     } else if (WEXITSTATUS(status) == LOADED) {
-        return pread(loader->result_fd, version, sizeof *version, 0) == (ssize_t)sizeof *version;
+        return read_facts(version, loader->result_fd);
     } else if (WEXITSTATUS(status) == REFUSED) {
-        read_problems(version, loader->result_fd);
+        read_rest(loader->result_fd, 0, &version->problems);
     } else {
         buf_add_text(&version->problems, "loading failed: out of memory\n");
     }
@@ -367,11 +411,24 @@ struct version *loader_run(const char *path, struct limits *limits)
     return loader_finish(loader, status);
 }
 
+struct version *version_dup(const struct version *version)
+{
+    struct version *copy = mem_new(sizeof *copy);
+
+    *copy = *version;
+    copy->problems = copy->shown = (struct buf){0};
+    buf_add(&copy->shown, buf_slice(&version->shown));
+    copy->fd = fcntl(version->fd, F_DUPFD_CLOEXEC, 3);
+    return copy;
+}
+
 void version_free(struct version *version)
 {
     if (!version)
         return;
     close_fd(version->fd);
     buf_free(&version->problems);
+    buf_free(&version->shown);
+    explicit_bzero(&version->doors, sizeof version->doors);
     mem_free(version);
 }

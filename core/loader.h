@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
+#include "doors.h"
 #include "log.h"
 #include <stdint.h>
 #include <sys/types.h>
@@ -41,8 +42,9 @@ struct version { /* a version of weir.lua, as the master has it */
     bool watches; /* a changed file is a reload */
     enum log_level log_level;
     enum log_format log_format;
-    char admin[256];  /* path of the socket; empty: none */
+    struct doors_plan doors;
     char limits[256]; /* path of the file that keeps them over a restart */
+    struct buf shown; /* its settings as JSON, without secrets */
     int64_t since_us;
 };
 
@@ -58,4 +60,6 @@ struct version *loader_finish(struct loader *loader, int status);
 /* All of it, waiting.  NULL when there is no child: errno says why. */
 struct version *loader_run(const char *path, struct limits *limits);
 
+/* A copy that the caller owns, to serve once more; fd is a duplicate. */
+struct version *version_dup(const struct version *version);
 void version_free(struct version *version); /* accepts NULL */

@@ -21,6 +21,7 @@
  * while; the version on the disk is only loaded when its bytes differ. */
 /* SPDX-License-Identifier: MIT */
 #include "reload.h"
+#include "doors.h"
 #include "exit_code.h"
 #include "limits.h"
 #include "listener.h"
@@ -53,6 +54,7 @@ struct reload {
     const char *config_path;
     struct limits *limits;
     struct crew *crew;
+    struct doors *doors;
     int listen_fd;
     struct version *current, *previous, *next;
     struct sources *disk; /* what was last read from the disk, sound or not */
@@ -75,13 +77,15 @@ struct reload {
 
 static const char *const causes[] = {"signal", "change", "command", "rollback", "canary"};
 
-struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew)
+struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew,
+                          struct doors *doors)
 {
     struct reload *reload = mem_new(sizeof *reload);
 
     reload->config_path = config_path;
     reload->limits = limits;
     reload->crew = crew;
+    reload->doors = doors;
     reload->trial = trial_new(crew->start.canary);
     reload->listen_fd = reload->next_listen_fd = -1;
     return reload;
@@ -145,6 +149,7 @@ static void end(struct reload *reload)
     version_free(reload->next);
     reload->next = NULL;
     reload->next_listen_fd = close_fd(reload->next_listen_fd);
+    doors_drop(reload->doors);
     if (reload->stopped)
         return;
     set_watch(reload);
@@ -276,6 +281,7 @@ static void take_next(struct reload *reload)
     reload->last = reload->current->number;
     log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
     take_listener(reload);
+    doors_take(reload->doors, &reload->current->doors);
     set_start(reload);
     crew_resize(reload->crew, reload->current->workers);
     buf_clear(&reload->problems);
@@ -425,7 +431,8 @@ static void tell(struct reload *reload)
     };
 
     reload->next->number = message.number;
-    if (!open_next_listener(reload)) {
+    if (!open_next_listener(reload) ||
+        !doors_prepare(reload->doors, &reload->next->doors, &reload->problems)) {
         refuse(reload);
         return;
     }
@@ -486,16 +493,6 @@ bool reload_reap(struct reload *reload, pid_t pid, int status)
     return true;
 }
 
-static struct version *again(const struct version *version)
-{
-    struct version *copy = mem_new(sizeof *copy);
-
-    *copy = *version;
-    copy->problems = (struct buf){0};
-    copy->fd = fcntl(version->fd, F_DUPFD_CLOEXEC, 3);
-    return copy;
-}
-
 static void begin(struct reload *reload)
 {
     reload->asked = reload->said_waiting = false;
@@ -507,7 +504,7 @@ static void begin(struct reload *reload)
         take_back(reload, false);
         end(reload);
     } else if (reload->cause == RELOAD_ROLLBACK && reload->previous) {
-        reload->next = again(reload->previous);
+        reload->next = version_dup(reload->previous);
         tell(reload);
     } else if (reload->cause == RELOAD_ROLLBACK) {
         buf_add_text(&reload->problems, "there is no version before this one\n");

@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "crew.h"
 
+struct doors;
 struct loader;
 struct reload;
 struct trial;
@@ -17,7 +18,8 @@ struct version;
 enum reload_cause { RELOAD_SIGNAL, RELOAD_CHANGE, RELOAD_COMMAND, RELOAD_ROLLBACK, RELOAD_CANARY };
 
 /* All borrowed for good. */
-struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew);
+struct reload *reload_new(const char *config_path, struct limits *limits, struct crew *crew,
+                          struct doors *doors);
 
 /* Loads the first version, waiting for it, and opens the listening socket: what weir serve begins
  * with.  Gives an exit code; problems are printed. */

@@ -325,9 +325,16 @@ function weir.json.array(list) end
 ---@field log weir.LogConfig|nil
 ---@field data string|nil "./data"
 ---@field reload { watch?: boolean }|nil true: a changed file is a reload
----@field admin { listen?: string, token?: weir.Secret }|nil
+---@field admin weir.AdminConfig|nil
 ---@field providers table<string, weir.ProviderConfig>
 ---@field models table<string, weir.Policy> ["*"] serves every other name
+
+---Where operators get in.
+---@class weir.AdminConfig
+---@field listen string|string[]|nil "unix:data/admin.sock"; "127.0.0.1:4001" beside it; both; "off"
+---@field token weir.Secret|nil what the port wants as bearer token
+---@field public boolean|nil true: the port may be one that other machines reach
+---@field hosts string[]|nil other names that requests to the port may have in Host
 
 ---@class weir.Timeout
 ---@field connect number|nil 5

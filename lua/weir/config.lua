@@ -2,7 +2,9 @@
 ---
 --- The specification below is the list of all members; providers have theirs in
 --- config_provider.lua. What it gives back are plain tables, which C walks.
+local address = require("weir.address")
 local check = require("weir.check")
+local config_admin = require("weir.config_admin")
 local config_provider = require("weir.config_provider")
 local fetch = require("weir.fetch")
 local config = {}
@@ -30,39 +32,6 @@ end
 
 local function choice(default, ...)
   return { kind = "choice", default = default, of = { default, ... } }
-end
-
-local function is_loopback(host)
-  return host == "localhost" or host == "::1" or host:find("^127%.%d+%.%d+%.%d+$") ~= nil
-end
-
-local function is_address(host)
-  if not host:find("^[%d.]+$") then return true end -- a name
-  local a, b, c, d = host:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$")
-  return a ~= nil and math.max(tonumber(a), tonumber(b), tonumber(c), tonumber(d)) < 256
-end
-
---- "127.0.0.1:4000", "[::1]:4000"; ":4000" is every interface; port 0 lets the system choose.
-local function read_listen(c, path, value)
-  if type(value) ~= "string" then return c:wrong(path, 'a string like "127.0.0.1:4000"', value) end
-  local host, port = value:match("^%[([%x:.]+)%]:(%d+)$")
-  if not host then host, port = value:match("^([%w.-]*):(%d+)$") end
-  port = tonumber(port)
-  if not port or port > 65535 or not is_address(host) then
-    return c:problem(path, 'must be "HOST:PORT", "[IPV6]:PORT" or ":PORT"')
-  end
-  return { host = host == "" and "0.0.0.0" or host, port = port }
-end
-
---- "unix:PATH", a relative one seen from weir.lua's folder, or "off".
-local function read_admin(c, path, value)
-  if type(value) ~= "string" then
-    return c:wrong(path, 'a string like "unix:data/admin.sock"', value)
-  end
-  if value ~= "off" and not value:find("^unix:[^%c]+$") then
-    return c:problem(path, 'must be "unix:PATH" or "off"')
-  end
-  return value
 end
 
 --- A file of the operator's; a secret would hide where it is, and the watch reads it by its name.
@@ -183,7 +152,11 @@ local timeouts = {
 local SPEC = {
   kind = "members",
   members = {
-    listen = { kind = "custom", read = read_listen, default = { host = "127.0.0.1", port = 4000 } },
+    listen = {
+      kind = "custom",
+      read = address.read,
+      default = { host = "127.0.0.1", port = 4000 },
+    },
     tls = { kind = "custom", read = read_tls },
     workers = count(0, 0, 1024), -- 0: one a core
     drain = seconds(600),
@@ -237,15 +210,7 @@ local SPEC = {
     },
     reload = { kind = "members", members = { watch = { kind = "boolean", default = true } } },
     data = { kind = "string", default = "./data" },
-    admin = {
-      kind = "members",
-      members = {
-        listen = { kind = "custom", read = read_admin, default = "unix:data/admin.sock" },
-        token = { kind = "custom", read = function(c, path, value)
-          return config_provider.check_secret(c, path, value) and value or nil
-        end },
-      },
-    },
+    admin = { kind = "custom", read = config_admin.read },
     providers = { kind = "custom", read = function(_, _, value) return value end },
     models = { kind = "custom", read = function(_, _, value) return value end },
   },
@@ -293,7 +258,8 @@ function config.check(raw, tools)
   end
   local settings = c:read("", SPEC, raw)
   settings.listen = { host = settings.listen.host, port = settings.listen.port }
-  if raw.keys == nil and not is_loopback(settings.listen.host) then
+  settings.admin = settings.admin or config_admin.read(c, "admin", {})
+  if raw.keys == nil and not address.is_loopback(settings.listen.host) then
     c:problem("listen", "without keys the gateway listens on loopback only: set keys, or listen on "
       .. '"127.0.0.1:PORT"')
   end

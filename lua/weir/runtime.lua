@@ -8,6 +8,7 @@ local outcome = require("weir.outcome")
 local ratelimit = require("weir.ratelimit")
 local reply = require("weir.reply")
 local sandbox = require("weir.sandbox")
+local show = require("weir.show")
 local extend = require("weir.provider").extend
 local suggest = require("weir.suggest")
 local targets = require("weir.targets")
@@ -128,6 +129,7 @@ local function missing_secrets(settings, problems)
     end
   end
   for i, key in ipairs(settings.keys or {}) do look(("keys[%d]"):format(i), key) end
+  look("admin.token", settings.admin.token)
   for _, provider in ipairs(settings.providers or {}) do
     for n, key in ipairs(provider.keys) do
       local member = #provider.keys == 1 and ".key" or (".keys[%d]"):format(n)
@@ -224,6 +226,13 @@ function runtime.describe(settings)
       #list > 0 and table.concat(list, ", ") or "a policy of its own")
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+--- The settings as JSON, for GET /config: without a secret.
+---@param settings table
+---@return string
+function runtime.show(settings)
+  return assert(host.json_encode(show(settings, host)))
 end
 
 return runtime

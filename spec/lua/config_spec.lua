@@ -65,7 +65,7 @@ describe("config", function()
     assert.equal("synthesize", settings.ratelimit_headers)
     assert.same({ level = "info", format = "logfmt" }, settings.log)
     assert.equal("./data", settings.data)
-    assert.same({ listen = "unix:data/admin.sock" }, settings.admin)
+    assert.same({ unix = "data/admin.sock", hosts = {} }, settings.admin)
     assert.is_nil(settings.fallback)
   end)
 
@@ -272,6 +272,42 @@ describe("config, TLS", function()
     assert_problem(raw { tls = { cert = 1, key = "b" } }, "tls.cert", "the path of a file")
     assert_problem(raw { tls = { cert = "a", key = "b", crt = "c" } }, "tls.crt", "unknown member")
     assert_problem(raw { tls = "cert.pem" }, "tls", "must be a table")
+  end)
+end)
+
+describe("config, admin", function()
+  local function admin_of(admin)
+    local read = settings_of(raw { admin = admin }).admin
+    return { unix = read.unix, tcp = read.tcp }
+  end
+
+  local TOKEN = fake.secret("env ADMIN_TOKEN")
+
+  it("has a socket, a port, both, or none", function()
+    local port = { host = "127.0.0.1", port = 4001 }
+    assert.same({ unix = "run/a.sock" }, admin_of { listen = "unix:run/a.sock" })
+    assert.same({ unix = "data/admin.sock", tcp = port },
+      admin_of { listen = "127.0.0.1:4001", token = TOKEN })
+    assert.same({ unix = "a", tcp = port },
+      admin_of { listen = { "unix:a", "127.0.0.1:4001" }, token = TOKEN })
+    assert.same({ tcp = port }, admin_of { listen = { "127.0.0.1:4001" }, token = TOKEN })
+    assert.same({}, admin_of { listen = "off" })
+  end)
+
+  it("wants a token for a port, and a word for one that others reach", function()
+    assert_problem(raw { admin = { listen = "127.0.0.1:4001" } }, "admin.token", "is missing")
+    local open = { listen = ":4001", token = TOKEN }
+    assert_problem(raw { admin = open }, "admin.listen", "set admin.public = true")
+    open.public = true
+    assert.same({ host = "0.0.0.0", port = 4001 }, admin_of(open).tcp)
+  end)
+
+  it("refuses what is no place, or two of a kind", function()
+    assert_problem(raw { admin = { listen = "admin.sock" } }, "admin.listen", 'must be "unix:PATH"')
+    assert_problem(raw { admin = { listen = 4001 } }, "admin.listen", "must be a string")
+    assert_problem(raw { admin = { listen = { "unix:a", "unix:b" } } }, "admin.listen[2]", "second")
+    assert_problem(raw { admin = { listen = {} } }, "admin.listen[1]", "must be a string")
+    assert_problem(raw { admin = { hosts = { "a:1" } } }, "admin.hosts[1]", "without a port")
   end)
 end)
 

@@ -75,8 +75,8 @@ describe("meta/weir", function()
     local tools = { is_secret = fake.is_secret, types = {}, provider = function() end }
     local raw = { providers = { x = {} }, models = {} }
     for name in pairs(annotated("weir.Config")) do raw[name] = raw[name] or {} end
-    local inner = { timeout = "weir.Timeout", limits = "weir.Limits", log = "weir.LogConfig",
-      policy = "weir.PolicyConfig" }
+    local inner = { admin = "weir.AdminConfig", timeout = "weir.Timeout", limits = "weir.Limits",
+      log = "weir.LogConfig", policy = "weir.PolicyConfig" }
     for name, class in pairs(inner) do
       for member in pairs(annotated(class)) do raw[name][member] = {} end
     end
