@@ -11,8 +11,8 @@ local function pour(provider)
   local chunks = ("%x\r\n%s\r\n"):format(#FRAME, FRAME):rep(16)
   local left = chunks
   return function()
+    if #left < #chunks then left = left .. chunks end -- more than anybody reads at once
     left = left:sub(provider:try_send(left) + 1)
-    if left == "" then left = chunks end
   end
 end
 
