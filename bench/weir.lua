@@ -3,10 +3,11 @@ local waterfall = require("policies.waterfall")
 
 local ask = waterfall { "mock/*" }
 
--- The same with a Lua call on each event, for the row "chunk through a filter".
+-- The same, changing the text of each event, for the row "chunk through a filter".
 local function filtered(req)
   local res, err = ask(req)
   return res and res:map(function(event)
+    if event.kind == "content" then event.text = event.text:upper() end
     return event
   end), err
 end

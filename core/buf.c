@@ -50,6 +50,17 @@ void buf_add_text(struct buf *buf, const char *text)
     buf_add(buf, slice_of(text));
 }
 
+void buf_add_number(struct buf *buf, uint64_t number)
+{
+    char digits[20], *at = digits + sizeof digits;
+
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    buf_add(buf, (struct slice){at, (size_t)(digits + sizeof digits - at)});
+}
+
 void buf_add_format(struct buf *buf, const char *format, ...)
 {
     va_list args;

@@ -19,6 +19,7 @@ char *buf_reserve(struct buf *buf, size_t more);
 void buf_add(struct buf *buf, struct slice bytes);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_text(struct buf *buf, const char *text);
+void buf_add_number(struct buf *buf, uint64_t number); /* in decimal digits */
 void buf_add_format(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Takes len bytes from the front; slices into what is left stay good. */

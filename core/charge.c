@@ -7,21 +7,29 @@
 
 enum { HEADERS_MAX = 32, WORDS_MAX = 16 };
 
+static bool is_of_quota(const struct provider *provider, struct slice name)
+{
+    for (size_t i = 0; i < provider->quota_header_count; i++) {
+        const char *wanted = provider->quota_headers[i];
+        if (strncmp(name.ptr, wanted, name.len) == 0 && wanted[name.len] == '\0')
+            return true;
+    }
+    return false;
+}
+
 /* What the head says of quotas. */
 static size_t read_words(struct generation *generation, struct attempt *attempt,
                          struct quota_word *words)
 {
     const struct provider *provider = attempt_provider(attempt);
+    const struct transfer *transfer = attempt_transfer(attempt);
     struct policy_header headers[HEADERS_MAX];
-    size_t count = 0, most = provider->quota_header_count;
+    struct slice name, value;
+    size_t count = 0, at = 0;
 
-    if (!attempt_transfer(attempt))
-        return 0;
-    for (size_t i = 0; i < most && count < HEADERS_MAX; i++) {
-        struct slice value = upstream_header(attempt_transfer(attempt), provider->quota_headers[i]);
-        if (value.len)
-            headers[count++] = (struct policy_header){slice_of(provider->quota_headers[i]), value};
-    }
+    while (transfer && count < HEADERS_MAX && upstream_next_header(transfer, &at, &name, &value))
+        if (value.len && is_of_quota(provider, name))
+            headers[count++] = (struct policy_header){name, value};
     return count ? generation_quotas(generation, provider, headers, count, words, WORDS_MAX) : 0;
 }
 

@@ -30,7 +30,6 @@
 #include "log.h"
 #include "loop.h"
 #include <assert.h>
-#include <stdio.h>
 
 static const struct policy_host host;
 static const struct client_owner client_owner;
@@ -208,10 +207,11 @@ static void on_sleep(void *arg, double seconds)
 
 static void add_number(struct buf *headers, const char *name, unsigned number)
 {
-    char text[12];
+    struct buf text = {0};
 
-    snprintf(text, sizeof text, "%u", number);
-    head_add(headers, name, slice_of(text));
+    buf_add_number(&text, number);
+    head_add(headers, name, buf_slice(&text));
+    buf_free(&text);
 }
 
 static void add_headers(const struct exchange *x, struct buf *headers)
@@ -477,7 +477,7 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
     x->client = client;
     x->started_us = loop_now_us();
     x->spent = chunk_usage_none();
-    snprintf(x->id, sizeof x->id, "%s", client_id(client));
+    text_copy(x->id, sizeof x->id, client_id(client));
     x->request.id = x->id;
     x->request.endpoint = endpoint;
     x->request.key_name = key_name;

@@ -42,7 +42,7 @@ void trail_add(struct trail *trail, const char *id, struct attempt *attempt, con
     struct trail_item *item = &trail->items[trail->count++];
 
     item->target = mem_dup(attempt_target(attempt));
-    snprintf(item->code, sizeof item->code, "%s", code);
+    text_copy(item->code, sizeof item->code, code);
     item->key = attempt_provider(attempt)->keys ? attempt_grant(attempt)->key : 0;
     item->status = status;
     item->ms = attempt_age_us(attempt) / 1000;

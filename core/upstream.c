@@ -104,7 +104,9 @@ static void write_head(struct transfer *transfer, const struct upstream_request 
         buf_add_text(out, request->headers[i].value);
         buf_add(out, SLICE("\r\n"));
     }
-    buf_add_format(out, "Content-Length: %zu\r\n\r\n", transfer->body.len);
+    buf_add(out, SLICE("Content-Length: "));
+    buf_add_number(out, transfer->body.len);
+    buf_add(out, SLICE("\r\n\r\n"));
 }
 
 static bool is_sent(const struct transfer *transfer)
