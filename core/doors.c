@@ -149,7 +149,8 @@ void doors_drop(struct doors *doors)
 {
     for (int i = 0; i < DOOR_COUNT; i++)
         doors->next_fds[i] = close_door(&doors->next, (enum door)i, doors->next_fds[i]);
-    explicit_bzero(&doors->next, sizeof doors->next);
+    explicit_bzero(doors->next.token, sizeof doors->next.token);
+    doors->next = (struct doors_plan){0};
 }
 
 static void log_unavailable(struct slice why)
