@@ -200,7 +200,7 @@ static void read_models(lua_State *L, struct config *config)
 {
     lua_getfield(L, -1, "models");
     config->model_count = lua_objlen(L, -1);
-    config->models = mem_new(config->model_count * sizeof *config->models);
+    config->models = mem_new((config->model_count + 1) * sizeof *config->models);
     for (size_t i = 0; i < config->model_count; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
         config->models[i].name = text_of(L, "name");

@@ -44,12 +44,14 @@ struct provider {
     bool done_required;    /* a stream without [DONE] is cut, even after a finish_reason */
     bool include_usage;    /* it understands stream_options.include_usage */
     struct origin *origin; /* the upstream's; made by the worker */
+    struct meter *meter;   /* like origin; NULL: none is made */
     int settings_ref;      /* its settings table, for outcome.lua */
 };
 
 struct model {
     char *name;
     int policy_ref; /* in the Lua registry */
+    struct meter *meter;
 };
 
 struct canary_rule { /* who is served by a new version first; all zero: all at once */
@@ -93,7 +95,7 @@ struct config {
     size_t key_count;
     struct provider *providers;
     size_t provider_count;
-    struct model *models; /* by name */
+    struct model *models; /* by name; behind the last is that of "*", which has only a meter */
     size_t model_count;
     int fallback_ref; /* the "*" policy; LUA_NOREF when there is none */
     struct timeouts timeout;

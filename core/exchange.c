@@ -37,6 +37,8 @@ static const struct client_owner client_owner;
 void exchange_set_state(struct exchange *x, enum exchange_state state)
 {
     assert(x->state != DONE);
+    x->world->sleeping -= x->state == SLEEPING;
+    x->world->sleeping += state == SLEEPING;
     x->state = state;
 }
 
@@ -112,12 +114,32 @@ static bool is_error(const struct exchange *x, int status, const char *code)
     return x->erred || status >= 500 || strncmp(code, "policy_", 7) == 0;
 }
 
+static void measure(const struct exchange *x, int status, const char *code)
+{
+    const struct config *config = generation_config(x->generation);
+    bool is_well = strcmp(code, "ok") == 0 || strcmp(code, "reply") == 0;
+    struct meter_request request = {
+        .endpoint = x->request.endpoint,
+        .status = status,
+        .is_stream = x->committed && attempt_is_stream(x->attempt),
+        .is_cut = x->first_us && status == 200 && !is_well,
+        .is_policy_error = x->erred || strncmp(code, "policy_", 7) == 0,
+        .first_us = x->first_us ? x->first_us - x->started_us : 0,
+        .total_us = loop_now_us() - x->started_us,
+        .usage = x->committed ? exchange_usage(x) : chunk_usage_none(),
+        .provider = x->committed ? attempt_provider(x->attempt) : NULL,
+        .between = &x->between,
+    };
+    meter_request(meter_of_model(config, x->request.model), &request);
+}
+
 /* Everything that can still happen stops here; what is said to the client was said. */
 void exchange_finish(struct exchange *x, int status, const char *code)
 {
     if (x->state == DONE)
         return;
     log_request(x, status, code);
+    measure(x, status, code);
     if (x->policy && x->world->on_ended && x->client)
         x->world->on_ended(x->world->arg, x->generation, is_error(x, status, code));
     if (x->policy) {

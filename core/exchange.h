@@ -25,6 +25,7 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct limits *limits;
     struct exchange_list live;
     size_t count;
+    size_t sleeping; /* of these, waiting in their policies: for a turn, a time or an answer */
     struct shadows shadows;
     /* Optional: which generation serves the request (borrowed), and how a request of it ended. */
     struct generation *(*choose)(void *arg, const struct policy_request *request);

@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "fetch.h"
 #include "mem.h"
+#include "meter.h"
 #include "policy.h"
 #include "said.h"
 #include "trail.h"
@@ -46,6 +47,8 @@ struct exchange {
     struct trail trail;
     struct event timer; /* sleeping; and freeing on the next turn */
     int64_t started_us, first_us;
+    int64_t flushed_us; /* a stream's last batch of events */
+    struct tally_batch between;
     enum exchange_state state;
     bool failed;    /* a filter failed: the stream ends */
     bool erred;     /* a filter failed, whatever followed */

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "answer.h"
 #include "exchange_own.h"
+#include "loop.h"
 #include <stdio.h>
 
 enum { QUEUE_HIGH = 256 * 1024 }; /* bytes the client does not take: the provider waits */
@@ -101,6 +102,10 @@ static void flush(struct exchange *x)
 {
     if (x->world->out.len == 0)
         return;
+    int64_t now_us = loop_now_us();
+    if (x->flushed_us)
+        tally_batch_add(&x->between, now_us - x->flushed_us);
+    x->flushed_us = now_us;
     client_stream_send(x->client, buf_slice(&x->world->out));
     buf_clear(&x->world->out);
 }

@@ -1,16 +1,25 @@
-/* gauges.c -- the master's own figures, beside the table that workers add to. */
+/* gauges.c -- the master's own figures, beside the tables that workers add to. */
 /* SPDX-License-Identifier: MIT */
 #include "gauges.h"
+#include "canary.h"
 #include "crew.h"
+#include "lane.h"
 #include "limits.h"
 #include "loader.h"
+#include "loop.h"
+#include "mem.h"
 #include "metrics.h"
 #include "reload.h"
+#include "tally.h"
+#include "trial.h"
+#include <stdatomic.h>
 
 static void add_gauge(struct buf *out, const char *name, long long value)
 {
     buf_add_format(out, "# TYPE %s gauge\n%s %lld\n", name, name, value);
 }
+
+/* ---- workers ---- */
 
 static void add_workers(const struct crew *crew, struct buf *out)
 {
@@ -26,11 +35,123 @@ static void add_workers(const struct crew *crew, struct buf *out)
         buf_add_format(out, "weir_workers{state=\"%s\"} %d\n", states[i], counts[i]);
 }
 
+/* What one that died was at is over. */
+static void add_pulses(const struct crew *crew, const struct tallies *tallies, struct buf *out)
+{
+    struct tally_pulse sum = {0};
+
+    for (int i = 0; i < crew->count; i++) {
+        struct tally_pulse one = {0};
+        if (crew->list[i]->pid)
+            one = tallies_pulse(tallies, crew->list[i]->number);
+        sum.in_flight += one.in_flight;
+        sum.waiting += one.waiting;
+        sum.connections += one.connections;
+        sum.shadows += one.shadows;
+    }
+    add_gauge(out, "weir_requests_in_flight", sum.in_flight);
+    add_gauge(out, "weir_requests_waiting", sum.waiting);
+    add_gauge(out, "weir_connections", sum.connections);
+    add_gauge(out, "weir_shadows_in_flight", sum.shadows);
+}
+
+/* ---- providers ---- */
+
+struct provider_sum {
+    char name[LANE_NAME];
+    long long cooling, in_flight;
+};
+
+struct provider_sums {
+    struct provider_sum *list;
+    size_t count;
+    int64_t now_us;
+};
+
+static struct provider_sum *sum_of(struct provider_sums *sums, struct slice name)
+{
+    for (size_t i = 0; i < sums->count; i++)
+        if (slice_is(name, sums->list[i].name))
+            return &sums->list[i];
+    sums->list = mem_resize(sums->list, (sums->count + 1) * sizeof *sums->list);
+    struct provider_sum *sum = &sums->list[sums->count++];
+    memset(sum, 0, sizeof *sum);
+    memcpy(sum->name, name.ptr, name.len < LANE_NAME ? name.len : LANE_NAME - 1);
+    return sum;
+}
+
+/* In flight is counted where the key is not: each attempt once. */
+static void add_lane(void *arg, struct lane *lane)
+{
+    struct provider_sums *sums = arg;
+    struct slice name = {lane->name, (size_t)lane->provider_len};
+    struct provider_sum *sum = sum_of(sums, name);
+
+    sum->cooling += atomic_load(&lane->until_us) > sums->now_us;
+    if (!lane->key)
+        sum->in_flight += atomic_load(&lane->inflight);
+}
+
+static void add_by_provider(const struct provider_sums *sums, const char *name, bool cooling,
+                            struct buf *out)
+{
+    if (sums->count)
+        buf_add_format(out, "# TYPE %s gauge\n", name);
+    for (size_t i = 0; i < sums->count; i++) {
+        struct buf series = {0};
+        buf_add_text(&series, name);
+        metrics_add_label(&series, SLICE("gen_ai_provider_name"), slice_of(sums->list[i].name));
+        buf_add(out, buf_slice(&series));
+        buf_add_format(out, "} %lld\n", cooling ? sums->list[i].cooling : sums->list[i].in_flight);
+        buf_free(&series);
+    }
+}
+
+static void add_providers(struct limits *limits, struct buf *out)
+{
+    struct provider_sums sums = {.now_us = loop_now_us()};
+
+    lanes_each(limits_lanes(limits), add_lane, &sums);
+    add_by_provider(&sums, "weir_targets_cooling", true, out);
+    add_by_provider(&sums, "weir_attempts_in_flight", false, out);
+    mem_free(sums.list);
+}
+
+/* ---- versions ---- */
+
+static void add_canary(const struct reload *reload, const struct crew *crew, struct buf *out)
+{
+    const struct trial *trial = reload_trial(reload);
+    struct canary_counts old = {0}, fresh = {0};
+
+    add_gauge(out, "weir_canary", trial_is_on(trial));
+    if (!trial_is_on(trial))
+        return;
+    canary_read(crew->start.canary, &old, &fresh);
+    buf_add_format(out,
+                   "# TYPE weir_canary_requests gauge\n"
+                   "weir_canary_requests{version=\"canary\"} %llu\n"
+                   "weir_canary_requests{version=\"serving\"} %llu\n"
+                   "# TYPE weir_canary_errors gauge\n"
+                   "weir_canary_errors{version=\"canary\"} %llu\n"
+                   "weir_canary_errors{version=\"serving\"} %llu\n",
+                   (unsigned long long)fresh.requests, (unsigned long long)old.requests,
+                   (unsigned long long)fresh.errors, (unsigned long long)old.errors);
+}
+
 void gauges_write(const struct reload *reload, const struct crew *crew, struct buf *out)
 {
+    struct metrics *metrics = limits_metrics(crew->start.limits);
+
     add_gauge(out, "weir_generation", reload_current(reload)->number);
     add_gauge(out, "weir_generations_live", crew_live(crew));
     add_gauge(out, "weir_reload_refused", reload_problems(reload).len > 0);
+    if (reload_current(reload)->tls_ends)
+        add_gauge(out, "weir_tls_certificate_end_seconds", reload_current(reload)->tls_ends);
+    add_canary(reload, crew, out);
     add_workers(crew, out);
-    metrics_write(limits_metrics(crew->start.limits), out);
+    add_pulses(crew, metrics_tallies(metrics), out);
+    add_providers(crew->start.limits, out);
+    tallies_write(metrics_tallies(metrics), out);
+    metrics_write(metrics, out);
 }

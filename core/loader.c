@@ -13,6 +13,8 @@
 #include "loader.h"
 #include "loop.h"
 #include "mem.h"
+#include "meter.h"
+#include "metrics.h"
 #include "origin.h"
 #include "policy.h"
 #include "secret.h"
@@ -55,6 +57,7 @@ void loader_unload(struct generation *generation)
         origin_free(config->providers[i].origin);
     if (config->tls)
         tls_free(config->tls->made);
+    meter_unmake(config);
 }
 
 static bool make_origins(const char *path, const struct config *config, struct buf *problems)
@@ -150,6 +153,7 @@ struct generation *loader_load(const char *path, unsigned number, struct limits 
         return NULL;
     generation_on_free(generation, on_freed, NULL);
     const struct config *config = generation_config(generation);
+    meter_make(config, metrics_tallies(limits_metrics(limits)));
     bool is_sound = make_origins(path, config, problems);
     is_sound = check_token(path, config, problems) && is_sound;
     if (make_tls(path, config, sources, problems) && is_sound)
@@ -205,6 +209,7 @@ static int tell_facts(int fd, const char *path, struct generation *generation, i
         .log_format = config->log_format,
     };
     copy_text(version.host, sizeof version.host, config->host);
+    version.tls_ends = config->tls ? tls_ends(config->tls->made) : 0;
     plan_doors(&version.doors, path, &config->admin);
     own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
     buf_add(&result, (struct slice){(const char *)&version, sizeof version});
@@ -429,6 +434,6 @@ void version_free(struct version *version)
     close_fd(version->fd);
     buf_free(&version->problems);
     buf_free(&version->shown);
-    explicit_bzero(&version->doors, sizeof version->doors);
+    explicit_bzero(version->doors.token, DOORS_TOKEN);
     mem_free(version);
 }

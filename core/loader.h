@@ -39,7 +39,8 @@ struct version { /* a version of weir.lua, as the master has it */
     int canary_requests;
     int64_t canary_ms;
     bool has_keys;
-    bool watches; /* a changed file is a reload */
+    int64_t tls_ends; /* Unix time; 0: no TLS */
+    bool watches;     /* a changed file is a reload */
     enum log_level log_level;
     enum log_format log_format;
     struct doors_plan doors;

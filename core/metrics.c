@@ -9,6 +9,7 @@
 #include "metrics.h"
 #include "json.h"
 #include "mem.h"
+#include "tally.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -31,6 +32,7 @@ struct place {
 };
 
 struct metrics {
+    struct tallies *tallies; /* mapped before any fork, at the same place in all */
     _Atomic uint64_t dropped;
     struct place places[METRICS_SERIES];
 };
@@ -41,13 +43,22 @@ struct metrics *metrics_new(void)
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         abort();
-    return memory;
+    struct metrics *metrics = memory;
+    metrics->tallies = tallies_new();
+    return metrics;
+}
+
+struct tallies *metrics_tallies(const struct metrics *metrics)
+{
+    return metrics->tallies;
 }
 
 void metrics_free(struct metrics *metrics)
 {
-    if (metrics)
-        munmap(metrics, sizeof *metrics);
+    if (!metrics)
+        return;
+    tallies_free(metrics->tallies);
+    munmap(metrics, sizeof *metrics);
 }
 
 /* ---- adding ---- */

@@ -18,6 +18,7 @@ enum {
 };
 
 struct metrics;
+struct tallies;
 
 struct metrics *metrics_new(void); /* aborts when there is no memory */
 void metrics_free(struct metrics *metrics);
@@ -28,6 +29,9 @@ void metrics_add(struct metrics *metrics, struct slice series, double by);
 /* Appends ,label="value" to a series; the first one opens the brace, which the caller closes.
  * Of the value 64 bytes count; what is no UTF-8, or ends a line, is replaced. */
 void metrics_add_label(struct buf *series, struct slice label, struct slice value);
+
+/* The gateway's own, in memory of the same kind.  Borrowed. */
+struct tallies *metrics_tallies(const struct metrics *metrics);
 
 /* All series, by name. */
 void metrics_write(struct metrics *metrics, struct buf *out);

@@ -5,6 +5,7 @@
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
+#include "meter.h"
 #include <stdio.h>
 
 static void log_item(const struct trail_item *item, const char *id, const struct attempt *attempt,
@@ -36,6 +37,7 @@ static void log_item(const struct trail_item *item, const char *id, const struct
 void trail_add(struct trail *trail, const char *id, struct attempt *attempt, const char *code,
                int status, int64_t again_us, const char *message, bool alarm)
 {
+    meter_attempt(attempt_provider(attempt)->meter, code, attempt_age_us(attempt));
     if (trail->count >= TRAIL_MAX)
         return;
     trail->items = mem_resize(trail->items, (trail->count + 1) * sizeof *trail->items);
@@ -56,6 +58,7 @@ void trail_break(struct trail *trail, const char *id, struct attempt *attempt, c
     struct slice target = attempt_target(attempt);
     struct trail_item broken = {.target = mem_dup(target), .code = "broken"};
 
+    meter_attempt(attempt_provider(attempt)->meter, "broken", attempt_age_us(attempt));
     for (size_t i = trail->count; i-- > 0;) {
         struct trail_item *item = &trail->items[i];
         if (strcmp(item->code, "ok") != 0)

@@ -11,7 +11,9 @@
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
+#include "metrics.h"
 #include "policy.h"
+#include "pulse.h"
 #include "secret.h"
 #include "upstream.h"
 #include <event2/event.h>
@@ -445,15 +447,28 @@ static void on_switch(void *arg, struct generation *generation, int listen_fd)
     generation_free(old); /* it lives on in its requests */
 }
 
-static void serve(struct worker *worker, int listen_fd)
+static struct tally_pulse look_at(const void *arg)
 {
+    const struct worker *worker = arg;
+
+    return (struct tally_pulse){.in_flight = (int64_t)worker->world.count,
+                                .waiting = (int64_t)worker->world.sleeping,
+                                .connections = (int64_t)client_server_count(worker->server),
+                                .shadows = (int64_t)worker->world.shadows.count};
+}
+
+static void serve(struct worker *worker, int listen_fd, int number)
+{
+    struct tallies *tallies = metrics_tallies(limits_metrics(worker->world.limits));
     struct client_limits limits = limits_of(config_of(worker));
 
     worker->server = client_server_new(worker->world.base, &limits, on_request, worker);
     client_server_secure(worker->server, tls_of(worker->world.generation));
     client_server_listen(worker->server, listen_fd);
     generations_start(worker->generations);
+    struct pulse *pulse = pulse_new(worker->world.base, tallies, number, look_at, worker);
     event_base_dispatch(worker->world.base);
+    pulse_free(pulse);
     client_server_free(worker->server);
 }
 
@@ -517,7 +532,7 @@ int worker_run(const struct worker_settings *settings)
     generations_refuse(worker.generations, settings->refused);
     open_log(&worker);
     add_signals(&worker);
-    serve(&worker, settings->listen_fd);
+    serve(&worker, settings->listen_fd, settings->number);
     free_all(&worker);
     return 0;
 }

@@ -147,4 +147,100 @@ describe("metrics", function()
     client:read_response()
     has(gateway, 'weir_policy_tokens_total{target="first/m"} 12')
   end)
+
+  describe("of requests", function()
+    local second
+
+    before_each(function() second = w:upstream("second") end)
+
+    --- The value of the series with that name and all these labels; nil: there is none.
+    local function value(gateway, name, labels)
+      for series, number in get(gateway):gmatch("\n(" .. name .. "{[^\n]*}) (%S+)") do
+        local has_all = true
+        for label, said in pairs(labels) do
+          has_all = has_all and series:find(('%s="%s"'):format(label, said), 1, true) ~= nil
+        end
+        if has_all then return tonumber(number) end
+      end
+    end
+
+    it("tell durations, tokens and attempts, by names of the configuration", function()
+      local gateway = w:gateway()
+      local client = gateway:chat { stream = true }
+      first:answer(429, openai.failure("slow down"))
+      local provider = second:stream(openai.content("a"))
+      client:read_head()
+      client:read_chunk()
+      provider:send_chunk(openai.content("b"))
+      client:read_chunk()
+      provider:send_chunk(openai.finish .. openai.usage .. openai.done)
+      provider:finish_stream()
+      client:read_chunks()
+      gateway:wait_log("event=request")
+      local model = { gen_ai_operation_name = "chat", gen_ai_request_model = "default" }
+      for name, count in pairs {
+        gen_ai_server_request_duration_seconds_count = 1,
+        gen_ai_server_time_to_first_token_seconds_count = 1,
+        gen_ai_server_time_per_output_token_seconds_count = 1,
+        weir_stream_time_between_events_seconds_count = 2,
+      } do
+        assert.equal(count, value(gateway, name, model), name)
+      end
+      local tokens = { gen_ai_provider_name = "second", gen_ai_token_type = "input" }
+      assert.equal(9, value(gateway, "gen_ai_client_token_usage_sum", tokens))
+      tokens.gen_ai_token_type = "output"
+      assert.equal(3, value(gateway, "gen_ai_client_token_usage_sum", tokens))
+      assert.equal(1, value(gateway, "weir_attempts_total",
+        { gen_ai_provider_name = "first", outcome = "rate_limited" }))
+      assert.equal(1, value(gateway, "weir_attempts_total",
+        { gen_ai_provider_name = "second", outcome = "ok" }))
+      assert.equal(1, value(gateway, "weir_targets_cooling", { gen_ai_provider_name = "first" }))
+    end)
+
+    it("tell by a word how they failed", function()
+      local gateway = w:gateway { models =
+        '    default = waterfall { "first/m" }, bad = function() error("x") end,' }
+      gateway:chat { model = "bad" }:read_response()
+      local client = gateway:chat { stream = true }
+      local provider = first:stream(openai.content("a"))
+      client:read_head()
+      client:read_chunk()
+      provider:reset()
+      client:read_chunks()
+      local gone = gateway:chat()
+      first:take()
+      gone:close()
+      gateway:wait_log("event=request", "status=499")
+      local name = "gen_ai_server_request_duration_seconds_count"
+      for model, kind in pairs { default = "cut", bad = "server_error" } do
+        assert.equal(1, value(gateway, name, { gen_ai_request_model = model, error_type = kind }))
+      end
+      assert.equal(1, value(gateway, name, { error_type = "cancelled" }))
+      assert.equal(1, value(gateway, "weir_policy_errors_total", { gen_ai_request_model = "bad" }))
+    end)
+
+    it("have no label of a client's making", function()
+      local gateway = w:gateway { models = '    ["*"] = waterfall { "first/*" },' }
+      for i = 1, 20 do
+        local client = gateway:chat { model = "made-up-" .. i }
+        if i == 1 then first:answer(400, openai.failure("no", "invalid_request_error")) end
+        client:close()
+      end
+      gateway:wait_log("event=request", "made-up-20")
+      assert.is_nil(get(gateway):find("made-up", 1, true))
+    end)
+
+    it("count what is in flight", function()
+      local gateway = w:gateway()
+      gateway:chat()
+      first:take()
+      local deadline = libc.deadline()
+      repeat -- a worker says ten times a second what it is at
+        local text = get(gateway)
+        local now = text:find("\nweir_requests_in_flight 1\n", 1, true)
+      until now or libc.now() > deadline
+      has(gateway, "weir_requests_in_flight 1")
+      assert.equal(1, value(gateway, "weir_attempts_in_flight", { gen_ai_provider_name = "first" }))
+    end)
+  end)
 end)
