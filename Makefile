@@ -2,7 +2,7 @@
 FUZZ_SECONDS ?= 60
 MAKEFLAGS += --no-print-directory
 
-.PHONY: build run test lint format bench fuzz nightly clean
+.PHONY: build run test lint format bench fuzz nightly package clean
 
 build:
 	@tools/install build
@@ -35,6 +35,11 @@ fuzz:
 nightly: build
 	@tools/install test
 	@tools/nightly
+
+# build/weir_VERSION_ARCH.deb, and what is in it.
+package: build
+	@cd build && rm -f weir_*.deb && cpack >/dev/null
+	@dpkg-deb --info build/weir_*.deb && dpkg-deb --contents build/weir_*.deb
 
 clean:
 	rm -rf build build-asan build-fuzz

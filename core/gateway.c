@@ -28,6 +28,7 @@
 #include "policy.h"
 #include "reload.h"
 #include "sources.h"
+#include "supervisor.h"
 #include "tls.h"
 #include <errno.h>
 #include <poll.h>
@@ -62,6 +63,7 @@ static void on_stop(struct gateway *gateway, int number)
     struct log_line line = log_begin(LOG_INFO, first ? "draining" : "stopping");
 
     log_end(&line);
+    supervisor_say(first ? "STOPPING=1\nSTATUS=draining" : "STOPPING=1");
     reload_stop(gateway->reload);
     if (first) {
         crew_drain(&gateway->crew);
@@ -148,6 +150,7 @@ static int64_t turn(struct gateway *gateway)
     if (!gateway->said_listening && !gateway->stops && crew_all_ready(&gateway->crew)) {
         gateway->said_listening = true;
         listener_log(reload_listener(gateway->reload), gateway->crew.count);
+        supervisor_say("READY=1\nSTATUS=serving");
     }
     return due_us;
 }

@@ -4,6 +4,7 @@
 #include "log.h"
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -45,6 +46,22 @@ int listener_open(const char *host, int port, struct buf *problem)
     if (fd < 0)
         buf_add_format(problem, "cannot listen on %s:%d: %s", host, port, strerror(errno));
     return fd;
+}
+
+bool listener_is_loopback(int fd)
+{
+    union {
+        struct sockaddr_storage any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {0};
+    socklen_t len = sizeof address;
+
+    if (getsockname(fd, (struct sockaddr *)&address, &len))
+        return false;
+    if (address.any.ss_family == AF_INET)
+        return ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return address.any.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr);
 }
 
 void listener_address(int fd, char text[static LISTENER_ADDRESS])

@@ -31,6 +31,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "sources.h"
+#include "supervisor.h"
 #include "trial.h"
 #include "watch.h"
 #include <errno.h>
@@ -391,12 +392,22 @@ static void look_at_trial(struct reload *reload, int64_t now_us)
 
 /* ---- the workers load it ---- */
 
+/* config.lua looks at listen; a socket that systemd opened may be somewhere else. */
+static bool may_listen(int fd, const struct version *version, struct buf *problems)
+{
+    if (version->has_keys || listener_is_loopback(fd))
+        return true;
+    buf_add_text(problems, "without keys the gateway listens on loopback only: the socket that "
+                           "systemd opened is reached from other machines\n");
+    return false;
+}
+
 static bool open_next_listener(struct reload *reload)
 {
     const struct version *now = reload->current, *next = reload->next;
 
     if (strcmp(now->host, next->host) == 0 && now->port == next->port)
-        return true;
+        return may_listen(reload->listen_fd, next, &reload->problems);
     reload->next_listen_fd = listener_open(next->host, next->port, &reload->problems);
     if (reload->next_listen_fd >= 0)
         return true;
@@ -621,6 +632,16 @@ int reload_listener(const struct reload *reload)
 
 /* ---- the beginning and the end ---- */
 
+/* systemd's socket, where it opened one; else what listen says. */
+static int first_listener(const struct version *version, struct buf *problem)
+{
+    int fd = supervisor_take_listener(problem);
+
+    if (fd >= 0 && may_listen(fd, version, problem))
+        return fd;
+    return problem->len ? close_fd(fd) : listener_open(version->host, version->port, problem);
+}
+
 int reload_first(struct reload *reload)
 {
     struct buf problem = {0};
@@ -638,7 +659,7 @@ int reload_first(struct reload *reload)
     reload->current->number = reload->last = 1;
     reload->disk = sources_open(reload->current->fd);
     log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
-    reload->listen_fd = listener_open(reload->current->host, reload->current->port, &problem);
+    reload->listen_fd = first_listener(reload->current, &problem);
     if (reload->listen_fd < 0)
         fprintf(stderr, "weir: %.*s\n", (int)problem.len, problem.ptr);
     buf_free(&problem);

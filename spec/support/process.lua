@@ -42,7 +42,8 @@ end
 --- Starts a command; its stdout and stderr come back through one pipe each.
 ---@param argv string[]
 ---@param env table<string, string|false>?
-function process.start(argv, env)
+---@param fds table<number, number>? what it gets beside the three, by the number there
+function process.start(argv, env, fds)
   local out, out_end = pipe()
   local err, err_end = pipe()
   local actions = ffi.new("char[512]")
@@ -50,6 +51,9 @@ function process.start(argv, env)
   C.posix_spawn_file_actions_addopen(actions, 0, "/dev/null", 0, 0)
   C.posix_spawn_file_actions_adddup2(actions, out_end, 1)
   C.posix_spawn_file_actions_adddup2(actions, err_end, 2)
+  for number, fd in pairs(fds or {}) do
+    C.posix_spawn_file_actions_adddup2(actions, fd, number)
+  end
   local pid, entries = ffi.new("pid_t[1]"), environment(env or {})
   local failure = C.posix_spawnp(pid, argv[1], actions, nil, c_strings(argv), c_strings(entries))
   C.posix_spawn_file_actions_destroy(actions)

@@ -16,11 +16,11 @@ Socket.__index = Socket
 
 local socket = {}
 
-local function loopback(port)
+local function loopback(port, host)
   local addr = ffi.new("struct sockaddr_in")
   addr.family = AF_INET
   addr.port = bit.bor(bit.lshift(bit.band(port, 255), 8), bit.rshift(port, 8))
-  addr.addr[0], addr.addr[3] = 127, 1
+  for i, number in ipairs(host or { 127, 0, 0, 1 }) do addr.addr[i - 1] = number end
   return addr
 end
 
@@ -34,12 +34,12 @@ local function open(fd)
   return setmetatable({ fd = fd, buffer = "" }, Socket)
 end
 
---- A socket that listens on a free port of 127.0.0.1.
+--- A socket that listens on a free port of 127.0.0.1, or of another address: { 0, 0, 0, 0 }.
 ---@return table listener with fd and port
-function socket.listen(backlog, port)
+function socket.listen(backlog, port, host)
   local fd = libc.check(C.socket(AF_INET, SOCK_STREAM + SOCK_FLAGS, 0), "socket")
   set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1)
-  local addr = loopback(port or 0)
+  local addr = loopback(port or 0, host)
   libc.check(C.bind(fd, addr, ffi.sizeof(addr)), "bind")
   libc.check(C.listen(fd, backlog or 64), "listen")
   local len = ffi.new("socklen_t[1]", ffi.sizeof(addr))

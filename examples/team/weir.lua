@@ -1,0 +1,48 @@
+-- A gateway for a team: keys of its own, limits, a local model for what is private, metrics for
+-- Prometheus.  docs/deploy.md says how it is run; weir.service and weir.socket are for systemd,
+-- prometheus.yml and grafana.json for watching it.
+local weir = require("weir")
+local balance = require("policies.balance")
+local queue = require("policies.queue")
+local redact = require("policies.redact")
+local waterfall = require("policies.waterfall")
+
+local free = { "groq/llama-3.3-70b-versatile", "cerebras/llama-3.3-70b" }
+
+return {
+  listen = "127.0.0.1:4000",
+  -- Beyond loopback, without a proxy in front: the files are watched, so renewing them is enough.
+  -- listen = ":4000",
+  -- tls = { cert = "tls/fullchain.pem", key = "tls/privkey.pem" },
+
+  keys = { weir.env "WEIR_KEY_ANN", weir.env "WEIR_KEY_BOB" },
+
+  data = "data",
+  admin = {
+    listen = { "unix:data/admin.sock" },
+    -- For Prometheus, or operators without a shell here:
+    -- listen = { "unix:data/admin.sock", "127.0.0.1:4001" },
+    -- token = weir.file "/etc/weir/admin.token",
+  },
+
+  limits = { body = 8 * 1024 * 1024, in_flight = 512 },
+  timeout = { first = 20 },
+  log = { format = "json" },
+
+  providers = {
+    groq = {
+      type = "groq",
+      key = weir.env "GROQ_API_KEY",
+      limits = { rpm = 300, concurrent = 32 },
+    },
+    cerebras = { type = "cerebras", key = weir.env "CEREBRAS_API_KEY", limits = { rpm = 300 } },
+    openai = { type = "openai", key = weir.env "OPENAI_API_KEY" },
+    desk = { type = "openai", base_url = "http://127.0.0.1:11434/v1" },
+  },
+
+  models = {
+    fast = queue(free, { policy = balance(free) }),
+    default = redact(waterfall { "groq/llama-3.3-70b-versatile", "openai/gpt-4o-mini" }),
+    private = waterfall { "desk/llama3.2" },
+  },
+}
