@@ -214,7 +214,9 @@ static int tell_facts(int fd, const char *path, struct generation *generation, i
     own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
     buf_add(&result, (struct slice){(const char *)&version, sizeof version});
     generation_show(generation, &result);
-    return write_result(fd, buf_slice(&result)) ? LOADED : BROKEN; /* the process ends */
+    bool written = write_result(fd, buf_slice(&result));
+    buf_free(&result); /* the process ends, but valgrind looks on */
+    return written ? LOADED : BROKEN;
 }
 
 static void set_alarm(int64_t ms)
@@ -287,7 +289,7 @@ static int load(const struct loader *loader, const char *path, struct limits *li
     return status;
 }
 
-static void become_loader(const struct loader *loader, const char *path, struct limits *limits)
+static void become_loader(struct loader *loader, const char *path, struct limits *limits)
 {
     sigset_t all;
 
@@ -298,7 +300,9 @@ static void become_loader(const struct loader *loader, const char *path, struct 
     set_alarm(LOAD_MS);
     sigfillset(&all);
     sigprocmask(SIG_UNBLOCK, &all, NULL);
-    _exit(load(loader, path, limits));
+    int status = load(loader, path, limits);
+    mem_free(loader);
+    _exit(status);
 }
 
 /* ---- the master ---- */
