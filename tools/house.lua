@@ -88,7 +88,7 @@ local allocators = {
 local lua_files = { "policy.c", "policy_judge.c", "generation.c",
   "config.c", "document.c", "lua_%w+.[ch]" }
 local homes = {
-  { prefix = "evhttp_", files = { "client.c" } },
+  { prefix = "evhttp_", files = { "client.c", "client_request.c", "client_write.c" } },
   { prefix = "curl_", files = { "connection.c" } },
   { prefix = "CURLOPT_", files = { "connection.c" } },
   { prefix = "SSL_", files = { "tls.c" } },

@@ -174,6 +174,15 @@ describe("TLS with clients", function()
     started:wait_log("event=tls_refused", "reason=")
   end)
 
+  it("resumes a session in whichever worker a client comes to", function()
+    local started = w:gateway { files = files,
+      more = '  workers = 2, tls = { cert = "cert.pem", key = "key.pem" },' }
+    local command = process.start { "openssl", "s_client", "-tls1_2", "-reconnect", "-connect",
+      "127.0.0.1:" .. started.port }
+    command:wait(20)
+    assert.equal(5, select(2, command.text.out:gsub("\nReused, TLSv1%.2", "")))
+  end)
+
   it("tells who speaks plain HTTP what is wrong", function()
     local started = start()
     started.tls = nil
