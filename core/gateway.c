@@ -39,6 +39,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct gateway {
@@ -253,6 +254,18 @@ static bool prove(const char *config_path, const struct config *config, struct l
     return is_sound;
 }
 
+static void describe_tls(const struct config_tls *tls, struct buf *text)
+{
+    char end[32];
+    time_t ends = (time_t)tls_ends(tls->made);
+    struct tm day;
+
+    gmtime_r(&ends, &day);
+    strftime(end, sizeof end, "%Y-%m-%d %H:%M UTC", &day);
+    buf_add_format(text, "tls        %s, %s %s\n", tls_subject(tls->made),
+                   (double)ends < loop_wall_seconds() ? "which ENDED" : "until", end);
+}
+
 int gateway_check(const char *config_path)
 {
     struct limits *limits = limits_new();
@@ -263,6 +276,8 @@ int gateway_check(const char *config_path)
 
     if (generation) {
         generation_describe(generation, &text);
+        if (generation_config(generation)->tls)
+            describe_tls(generation_config(generation)->tls, &text);
         is_sound = prove(config_path, generation_config(generation), limits, &text, &problems);
     }
     if (is_sound)

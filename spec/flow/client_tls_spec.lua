@@ -263,7 +263,7 @@ describe("TLS with clients", function()
     end)
   end)
 
-  describe("that is wrong", function()
+  describe("in weir check", function()
     local function check()
       local path = gateway.folder(files)
       local file = assert(io.open(path .. "/weir.lua", "wb"))
@@ -276,26 +276,32 @@ describe("TLS with clients", function()
       return status, command.text.out .. command.text.err
     end
 
-    it("is said with the file that is missing", function()
+    it("is described with its subject and its end", function()
+      local status, said = check()
+      assert.equal(0, status)
+      assert.is_truthy(said:find("\ntls +CN = localhost, until %d+%-%d+%-%d+ %d+:%d+ UTC\n"))
+    end)
+
+    it("is refused with the file that is missing", function()
       files["key.pem"] = nil
       local status, said = check()
       assert.equal(3, status)
       assert.is_truthy(said:find("tls.key: cannot read .*/key.pem: No such file"))
     end)
 
-    it("is said with the file that holds something else", function()
+    it("is refused with the file that holds something else", function()
       files["cert.pem"] = "not a certificate"
       assert.is_truthy(select(2, check()):find("cert.pem holds no certificate in PEM", 1, true))
     end)
 
-    it("is said of a key that is not the certificate's", function()
+    it("is refused for a key that is not the certificate's", function()
       files["key.pem"] = read(folder .. "/new.key")
       local status, said = check()
       assert.equal(3, status)
       assert.is_truthy(said:find("key.pem does not belong to the certificate", 1, true))
     end)
 
-    it("is said of a key with a password, which nobody is asked for", function()
+    it("is refused for a key with a password, which nobody is asked for", function()
       local path = gateway.folder(files)
       local made = process.start { "openssl", "ec", "-in", path .. "/key.pem", "-aes128",
         "-passout", "pass:secret", "-out", path .. "/locked.pem" }
