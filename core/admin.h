@@ -1,7 +1,8 @@
 /* admin.h -- the master's own side: HTTP/1.1 for operators, at its doors.
  *
  * docs/openapi.yaml says what is served; the table is in admin_routes.c.  Answers are JSON, or
- * lines for people when the request accepts text/plain.  Who may ask is admin_guard.c's. */
+ * lines for people when the request accepts text/plain.  What the ledger knows the clerk answers.
+ * Who may ask is admin_guard.c's. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include <poll.h>
@@ -10,6 +11,7 @@
 #include <sys/types.h>
 
 struct admin;
+struct clerk;
 struct crew;
 struct doors;
 struct reload;
@@ -18,6 +20,9 @@ enum { ADMIN_CONNECTIONS = 16, ADMIN_POLLS = ADMIN_CONNECTIONS + 2 };
 
 /* All borrowed. */
 struct admin *admin_new(struct doors *doors, struct reload *reload, struct crew *crew);
+
+/* Who answers for the ledger; borrowed. */
+void admin_set_clerk(struct admin *admin, struct clerk *clerk);
 
 int admin_polls(const struct admin *admin, struct pollfd *polls); /* gives how many */
 int64_t admin_turn(struct admin *admin, int64_t now_us);          /* gives when to call it again */

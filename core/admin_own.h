@@ -32,6 +32,7 @@ struct admin {
     struct doors *doors;
     struct reload *reload;
     struct crew *crew;
+    struct clerk *clerk; /* NULL: none yet */
     struct caller callers[ADMIN_CONNECTIONS];
 };
 

@@ -2,6 +2,7 @@
  * the two against each other. */
 /* SPDX-License-Identifier: MIT */
 #include "admin_own.h"
+#include "clerk.h"
 #include "crew.h"
 #include "exit_code.h"
 #include "explain.h"
@@ -287,12 +288,29 @@ static void refuse(struct caller *caller, bool is_known)
 {
     struct buf message = {0};
 
-    buf_add_text(&message, is_known ? "this method is not served there" : "served are");
+    buf_add_text(&message, is_known ? "this method is not served there"
+                                    : "served are /keys, /teams, /usage, /requests,");
     for (size_t i = 0; i < sizeof routes / sizeof *routes && !is_known; i++)
         buf_add_format(&message, "%s %s %s", i ? "," : "", routes[i].method, routes[i].path);
     buf_add_char(&message, '\0');
     caller_answer_error(caller, is_known ? 405 : 404, message.ptr);
     buf_free(&message);
+}
+
+void admin_set_clerk(struct admin *admin, struct clerk *clerk)
+{
+    admin->clerk = clerk;
+}
+
+/* The clerk answers by itself, over the connection that it is given. */
+static void pass(struct admin *admin, struct caller *caller)
+{
+    if (admin->clerk && clerk_pass(admin->clerk, caller->fd, buf_slice(&caller->bytes)))
+        caller_hang_up(caller);
+    else
+        caller_answer_error(caller, 409,
+                            "this gateway keeps no ledger now: its weir.lua says "
+                            "keys = \"ledger\" where it does");
 }
 
 void admin_serve(struct admin *admin, struct caller *caller)
@@ -314,7 +332,10 @@ void admin_serve(struct admin *admin, struct caller *caller)
             return;
         }
     }
-    refuse(caller, is_known);
+    if (clerk_answers(buf_slice(&caller->bytes)))
+        pass(admin, caller);
+    else
+        refuse(caller, is_known);
 }
 
 void admin_look(struct admin *admin, struct caller *caller)

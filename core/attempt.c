@@ -38,13 +38,15 @@ struct attempt {
     const struct provider *provider;
     char *target;
     struct grant grant;
+    struct bill_item *item;
     struct sse *sse;
     struct buf held;  /* a body, or the events before STREAMING, as they came */
     struct buf error; /* the JSON of an error event */
     struct event timer;
     struct timeouts timeout;
     struct chunk_usage usage;
-    int64_t deadline_us; /* of the whole request */
+    int64_t said_bytes, held_bytes; /* of text; in what is held it is met once more later */
+    int64_t deadline_us;            /* of the whole request */
     int64_t started_us, open_us, commit_us;
     int64_t shown_us;   /* to the first event that a client has something to show for; -1 */
     int64_t content_us; /* when the last such event came */
@@ -347,6 +349,8 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
         return;
     }
     chunk_usage_merge(&attempt->usage, &chunk->count);
+    *(attempt->state == STREAMING ? &attempt->said_bytes : &attempt->held_bytes) +=
+        (int64_t)chunk->text.len;
     if (chunk->finish.ptr)
         attempt->finished = true;
     if (!chunk_commits(chunk))
@@ -527,6 +531,7 @@ struct attempt *attempt_new(const struct attempt_new *made)
     attempt->provider = made->call.provider;
     attempt->target = mem_dup(made->target);
     attempt->grant = made->grant;
+    attempt->item = made->item;
     attempt->timeout = made->timeout;
     attempt->deadline_us = made->deadline_us;
     attempt->stream = made->call.stream;
@@ -573,6 +578,16 @@ struct slice attempt_target(const struct attempt *attempt)
 int attempt_status(const struct attempt *attempt)
 {
     return attempt->status;
+}
+
+struct bill_item *attempt_item(const struct attempt *attempt)
+{
+    return attempt->item;
+}
+
+int64_t attempt_said_bytes(const struct attempt *attempt)
+{
+    return attempt->said_bytes + attempt->held_bytes;
 }
 
 bool attempt_is_stream(const struct attempt *attempt)
@@ -646,6 +661,7 @@ static void replay(struct attempt *attempt)
     struct buf error = attempt->error;
 
     attempt->held = attempt->error = (struct buf){0};
+    attempt->held_bytes = 0;
     attempt->done = attempt->garbage = false; /* they are met again, in their place */
     if (sse_feed(again, held.ptr, held.len) || sse_finish(again))
         assert(!"what was held is sound");

@@ -18,6 +18,7 @@
 
 struct event_base;
 struct attempt;
+struct bill_item;
 
 struct attempt_fault {
     enum err fault;      /* ERR_OK: it answered, and status and body say what is wrong */
@@ -40,8 +41,9 @@ struct attempt_new {
     struct event_base *base;
     struct upstream *upstream;
     struct adapter_call call;
-    struct slice target; /* copied */
-    struct grant grant;  /* whoever took it ends it: attempt_grant */
+    struct slice target;    /* copied */
+    struct grant grant;     /* whoever took it ends it: attempt_grant */
+    struct bill_item *item; /* likewise: attempt_item; NULL: there is no bill */
     struct timeouts timeout;
     enum commit commit;
     int64_t deadline_us; /* of the whole request; monotonic; 0: none */
@@ -57,6 +59,7 @@ void attempt_free(struct attempt *attempt); /* closes; accepts NULL */
 
 struct slice attempt_target(const struct attempt *attempt);
 struct grant *attempt_grant(struct attempt *attempt);
+struct bill_item *attempt_item(const struct attempt *attempt);
 int attempt_status(const struct attempt *attempt);
 bool attempt_is_stream(const struct attempt *attempt);
 bool attempt_hides_usage(const struct attempt *attempt); /* the client did not ask for it */
@@ -64,6 +67,7 @@ bool attempt_was_sent(const struct attempt *attempt);
 const struct timeouts *attempt_timeouts(const struct attempt *attempt);
 const struct provider *attempt_provider(const struct attempt *attempt);
 struct chunk_usage attempt_usage(const struct attempt *attempt);
+int64_t attempt_said_bytes(const struct attempt *attempt);        /* of text and reasoning */
 struct transfer *attempt_transfer(const struct attempt *attempt); /* for its head; NULL when over */
 
 int64_t attempt_age_us(const struct attempt *attempt);

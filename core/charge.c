@@ -1,6 +1,7 @@
 /* charge.c -- from heads, usages and outcomes to the grant of an attempt. */
 /* SPDX-License-Identifier: MIT */
 #include "charge.h"
+#include "bill.h"
 #include "log.h"
 #include "loop.h"
 #include "policy.h"
@@ -49,6 +50,7 @@ static void hear(struct limits *limits, struct generation *generation, struct at
 void charge_commit(struct limits *limits, struct generation *generation, struct attempt *attempt)
 {
     hear(limits, generation, attempt, -1);
+    bill_item_note(attempt_item(attempt), "ok");
     grant_succeed(limits, attempt_grant(attempt), attempt_shown_us(attempt), loop_now_us());
 }
 
@@ -84,6 +86,7 @@ double charge_fail(struct limits *limits, struct generation *generation, struct 
     struct grant *grant = attempt_grant(attempt);
     int64_t now_us = loop_now_us(), wait_us = 0;
 
+    bill_item_note(attempt_item(attempt), outcome->code);
     if (attempt_status(attempt))
         hear(limits, generation, attempt,
              outcome->cooldown > 0 ? (int64_t)(outcome->cooldown * 1e6) : -1);
@@ -119,6 +122,16 @@ static int64_t tokens_of(const struct attempt *attempt)
 
 void charge_end(struct limits *limits, struct attempt *attempt)
 {
-    grant_end(limits, attempt_grant(attempt), tokens_of(attempt), attempt_was_sent(attempt),
-              loop_now_us());
+    int64_t shown_us = attempt_shown_us(attempt);
+    struct bill_outcome outcome = {
+        .usage = attempt_usage(attempt),
+        .said_bytes = attempt_said_bytes(attempt),
+        .was_sent = attempt_was_sent(attempt),
+        .status = attempt_status(attempt),
+        .first_ms = shown_us < 0 ? -1 : shown_us / 1000,
+        .total_ms = attempt_age_us(attempt) / 1000,
+    };
+
+    grant_end(limits, attempt_grant(attempt), tokens_of(attempt), outcome.was_sent, loop_now_us());
+    bill_item_end(attempt_item(attempt), &outcome);
 }

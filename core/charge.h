@@ -1,6 +1,6 @@
-/* charge.h -- what an attempt tells of its provider's limits, and takes from them.
+/* charge.h -- what an attempt tells of its provider's limits, and takes from them; and of its bill.
  *
- * Between attempt.h and grant.h, for who owns attempts.  Each is called from
+ * Between attempt.h, grant.h and bill.h, for who owns attempts.  Each is called from
  * the loop, from no Lua. */
 /* SPDX-License-Identifier: MIT */
 #pragma once

@@ -228,6 +228,11 @@ static void read_keys(lua_State *L, struct config *config)
         config->keys[i] = lua_weir_secret(L, -1);
         luaL_ref(L, LUA_REGISTRYINDEX); /* the userdata lives as long as its state */
     }
+    config->has_ledger = lua_type(L, -1) == LUA_TSTRING; /* "ledger" */
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "ledger");
+    config->timezone = text_of(L, "timezone");
+    config->answer_tokens = (int64_t)number_of(L, "answer_tokens");
     lua_pop(L, 1);
 }
 
@@ -392,6 +397,7 @@ void config_fini(struct config *config, lua_State *L)
     free_texts(config->admin.hosts, config->admin.host_count);
     mem_free(config->data);
     mem_free(config->check);
+    mem_free(config->timezone);
     for (size_t i = 0; i < config->fetch_count; i++)
         mem_free(config->fetch[i].base);
     mem_free(config->fetch);

@@ -93,6 +93,9 @@ struct config {
     int64_t drain_ms;
     const struct secret **keys; /* borrowed from Lua's secrets */
     size_t key_count;
+    bool has_ledger;       /* keys are virtual: keys.h */
+    char *timezone;        /* of the ledger's days */
+    int64_t answer_tokens; /* that a budget reserves where the request sets no limit */
     struct provider *providers;
     size_t provider_count;
     struct model *models; /* by name; behind the last is that of "*", which has only a meter */

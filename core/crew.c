@@ -61,6 +61,9 @@ static void become_worker(struct crew *crew, const struct crew_worker *worker, p
         .tried = start->tried,
         .tried_fd = start->tried_fd,
         .canary = start->canary,
+        .keys = start->keys,
+        .budget = start->budget,
+        .journals = start->journals,
     };
     int kept[] = {start->snapshot_fd, control_fd, start->listen_fd, start->tried_fd};
     size_t count = sizeof kept / sizeof *kept - (start->tried_fd < 0);

@@ -9,7 +9,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct budget;
 struct canary;
+struct keys;
 struct limits;
 
 struct crew_worker {
@@ -33,6 +35,9 @@ struct crew_start { /* what a worker starts with; all borrowed */
     unsigned tried; /* a generation that serves some; its snapshot, or -1 */
     int tried_fd;
     struct canary *canary;
+    struct keys *keys;
+    struct budget *budget;
+    const char *journals; /* the folder of what workers owe the ledger */
     const char *refused;
 };
 

@@ -29,6 +29,7 @@
 #include "head.h"
 #include "log.h"
 #include "loop.h"
+#include "ration.h"
 #include <assert.h>
 
 static const struct policy_host host;
@@ -70,6 +71,7 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     buf_free(&x->model);
     buf_free(&x->waiting);
     trail_free(&x->trail);
+    bill_close(x->request.bill);
     TAILQ_REMOVE(&x->world->live, x, link);
     x->world->count--;
     generation_free(x->generation);
@@ -151,6 +153,11 @@ void exchange_finish(struct exchange *x, int status, const char *code)
         };
         policy_end(x->policy, &end);
     }
+    if (x->request.bill)
+        bill_end(x->request.bill, status, code,
+                 x->committed ? attempt_target(x->attempt) : (struct slice){NULL, 0},
+                 x->first_us ? (x->first_us - x->started_us) / 1000 : -1,
+                 (loop_now_us() - x->started_us) / 1000);
     exchange_set_state(x, DONE);
     x->client = NULL;
     if (x->attempt)
@@ -245,6 +252,8 @@ static void add_headers(const struct exchange *x, struct buf *headers)
         policy_add_ratelimit(x->policy, attempt_provider(x->attempt), x->attempt, headers);
     }
     add_number(headers, "x-weir-attempts", (unsigned)x->trail.count);
+    if (x->request.bill && bill_is_low(x->request.bill))
+        head_add(headers, "x-weir-budget", SLICE("low"));
     add_number(headers, "x-weir-generation", generation_number(x->generation));
 }
 
@@ -489,8 +498,33 @@ static void choose_generation(struct exchange *x)
     generation_free(before);
 }
 
+/* Whether its key and team may have it served now. */
+static bool open_bill(struct exchange *x)
+{
+    struct bill_need need = ration_need(&x->body, NULL, x->request.endpoint,
+                                        generation_config(x->generation)->answer_tokens);
+    struct bill_request request = {
+        .id = x->id,
+        .model = x->request.model,
+        .endpoint = x->request.endpoint,
+        .generation = generation_number(x->generation),
+        .tokens = need.prompt + need.completion,
+    };
+    struct bill_refusal no;
+
+    if (!x->account.number ||
+        bill_open(x->world->bills, &x->account, &request, &x->request.bill, &no))
+        return true;
+    refuse(x, &(struct answer_error){.status = no.status,
+                                     .type = no.type,
+                                     .code = no.code,
+                                     .message = no.message,
+                                     .retry_after = no.retry_s});
+    return false;
+}
+
 void exchange_start(struct exchange_world *world, struct client *client, enum endpoint endpoint,
-                    const char *key_name)
+                    const char *key_name, const struct keys_account *account)
 {
     struct exchange *x = mem_new(sizeof *x);
 
@@ -503,6 +537,10 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
     x->request.id = x->id;
     x->request.endpoint = endpoint;
     x->request.key_name = key_name;
+    if (account) {
+        x->account = *account;
+        x->request.key_name = x->account.name;
+    }
     x->request.headers.each = each_client_header;
     x->request.headers.source = x;
     event_assign(&x->timer, world->base, -1, 0, on_wake, x);
@@ -516,6 +554,8 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
         refuse_model(x);
         return;
     }
+    if (!open_bill(x))
+        return;
     x->policy = policy_new(x->generation, &x->request, &host, x);
     policy_run(x->policy); /* may finish x */
 }

@@ -8,10 +8,12 @@
 #include "config.h"
 #include "shadow.h"
 
+struct bills;
 struct client;
 struct event_base;
 struct exchange;
 struct generation;
+struct keys_account;
 struct limits;
 struct policy_request;
 struct upstream;
@@ -23,6 +25,7 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct upstream *upstream;
     struct generation *generation; /* for requests that begin now */
     struct limits *limits;
+    struct bills *bills; /* NULL: the keys are no ledger's */
     struct exchange_list live;
     size_t count;
     size_t sleeping; /* of these, waiting in their policies: for a turn, a time or an answer */
@@ -34,9 +37,10 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct buf out; /* a batch of events on its way to a client; empty between batches */
 };
 
-/* Takes the client's request from here on.  key_name: whose it is, or NULL. */
+/* Takes the client's request from here on.  key_name: whose it is, or NULL; account: the same of a
+ * virtual key, copied, or NULL. */
 void exchange_start(struct exchange_world *world, struct client *client, enum endpoint endpoint,
-                    const char *key_name);
+                    const char *key_name, const struct keys_account *account);
 
 /* The gateway is stopping: ends every exchange and shadow now, streams with an error event. */
 void exchange_cut_all(struct exchange_world *world);

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "attempt.h"
+#include "bill.h"
 #include "charge.h"
 #include "client.h"
 #include "exchange.h"
@@ -21,6 +22,7 @@ struct racer { /* one target of a race */
     const struct provider *provider;
     char *target, *model;
     struct timeouts timeout;
+    struct bill_price price;
     enum commit commit;
     struct attempt *attempt; /* NULL: is not running */
 };
@@ -63,8 +65,9 @@ struct exchange {
     struct {                  /* what broke it */
         char code[32], message[256];
     } wrong;
-    bool joined; /* the attempt goes on with another's stream */
-    char id[32]; /* the client's; outlives it for the log */
+    bool joined;                 /* the attempt goes on with another's stream */
+    struct keys_account account; /* whose request it is; number 0: no virtual key's */
+    char id[32];                 /* the client's; outlives it for the log */
     TAILQ_ENTRY(exchange) link;
 };
 

@@ -50,6 +50,7 @@ static struct attempt *start_attempt(struct exchange *x, const struct policy_sen
                  .key = send->grant.key},
         .target = send->target,
         .grant = send->grant,
+        .item = send->item,
         .timeout = send->timeout,
         .commit = send->commit,
         .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
@@ -88,6 +89,7 @@ void exchange_on_shadow(void *arg, const struct policy_send *send)
                  .key = send->grant.key},
         .target = send->target,
         .grant = send->grant,
+        .item = send->item,
         .timeout = send->timeout,
         .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
     };
@@ -110,7 +112,8 @@ void exchange_end_race(struct exchange *x)
     x->race = NULL;
 }
 
-static void run_racer(struct exchange *x, struct racer *racer, const struct grant *grant)
+static void run_racer(struct exchange *x, struct racer *racer, const struct grant *grant,
+                      struct bill_item *item)
 {
     struct race *race = x->race;
     struct policy_send send = {
@@ -120,6 +123,7 @@ static void run_racer(struct exchange *x, struct racer *racer, const struct gran
         .timeout = racer->timeout,
         .commit = racer->commit,
         .grant = *grant,
+        .item = item,
         .body = &x->body,
         .edits = race->edits,
     };
@@ -130,11 +134,19 @@ static void run_racer(struct exchange *x, struct racer *racer, const struct gran
         exchange_wait(x, race->after);
 }
 
+static struct bill_need need_of(const struct exchange *x)
+{
+    return ration_need(&x->body, x->race->edits, x->request.endpoint,
+                       generation_config(x->generation)->answer_tokens);
+}
+
 /* The next that may be tried now: meanwhile it may have begun to cool. */
 void exchange_next_racer(struct exchange *x)
 {
     struct race *race = x->race;
     struct limits_wait wait;
+    struct bill_refusal refusal;
+    struct bill_item *item;
     struct grant grant;
 
     while (race->started < race->count) {
@@ -142,7 +154,12 @@ void exchange_next_racer(struct exchange *x)
         if (!ration_take(x->world->limits, racer->provider, slice_of(racer->model), &x->body, false,
                          &grant, &wait))
             continue;
-        run_racer(x, racer, &grant);
+        if (!bill_send(x->request.bill, slice_of(racer->target), &racer->price, need_of(x), &item,
+                       &refusal)) {
+            grant_end(x->world->limits, &grant, 0, false, loop_now_us());
+            continue;
+        }
+        run_racer(x, racer, &grant, item);
         return;
     }
 }
@@ -162,9 +179,10 @@ void exchange_on_race(void *arg, const struct policy_send *sends, size_t count, 
                                             .target = mem_dup(sends[i].target),
                                             .model = mem_dup(sends[i].model),
                                             .timeout = sends[i].timeout,
+                                            .price = sends[i].price,
                                             .commit = sends[i].commit};
     x->race->started = 1;
-    run_racer(x, &x->race->racers[0], &sends[0].grant);
+    run_racer(x, &x->race->racers[0], &sends[0].grant, sends[0].item);
 }
 
 /* One of the race failed and was judged.  True when others still run. */

@@ -15,7 +15,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway.h"
 #include "admin.h"
+#include "budget.h"
 #include "canary.h"
+#include "clerk.h"
 #include "crew.h"
 #include "doors.h"
 #include "keep.h"
@@ -47,8 +49,10 @@ struct gateway {
     struct reload *reload;
     struct doors *doors;
     struct admin *admin;
+    struct clerk *clerk;
     struct keep *keep;
     int signal_fd;
+    char *journals;
     int stops; /* how often it was told to stop */
     bool said_listening;
 };
@@ -95,7 +99,7 @@ static void reap(struct gateway *gateway)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (reload_reap(gateway->reload, pid, status))
             continue;
-        if (admin_reap(gateway->admin, pid, status))
+        if (admin_reap(gateway->admin, pid, status) || clerk_reap(gateway->clerk, pid, status))
             continue;
         const struct crew_worker *worker = crew_reap(&gateway->crew, pid, status);
         if (worker)
@@ -144,7 +148,9 @@ static int64_t turn(struct gateway *gateway)
     crew_hear(&gateway->crew, reload_hear, gateway->reload);
     reap(gateway);
     due_us = reload_turn(gateway->reload, now_us);
-    if (!reload_is_telling(gateway->reload))
+    clerk_want(gateway->clerk, reload_current(gateway->reload)->has_ledger);
+    due_us = sooner(due_us, clerk_turn(gateway->clerk, now_us));
+    if (!reload_is_telling(gateway->reload) && clerk_is_ready(gateway->clerk))
         due_us = sooner(due_us, crew_turn(&gateway->crew, now_us));
     due_us = sooner(due_us, admin_turn(gateway->admin, now_us));
     due_us = sooner(due_us, keep_turn(gateway->keep, now_us));
@@ -197,6 +203,24 @@ static int open_signals(void)
     return signalfd(-1, &waited, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
+/* The data folder is the first version's, as that of limits is. */
+static void open_clerk(struct gateway *gateway)
+{
+    const struct version *version = reload_current(gateway->reload);
+    struct crew_start *start = &gateway->crew.start;
+    struct clerk_settings settings = {
+        .folder = version->data,
+        .timezone = version->timezone,
+        .keys = start->keys,
+        .budget = start->budget,
+    };
+
+    gateway->clerk = clerk_new(&settings);
+    gateway->journals = clerk_journals(version->data);
+    start->journals = gateway->journals;
+    admin_set_clerk(gateway->admin, gateway->clerk);
+}
+
 static int serve(struct gateway *gateway, struct limits *limits)
 {
     int status = reload_first(gateway->reload);
@@ -210,6 +234,7 @@ static int serve(struct gateway *gateway, struct limits *limits)
     gateway->keep = keep_new(reload_current(gateway->reload)->limits, limits);
     doors_take(gateway->doors, &reload_current(gateway->reload)->doors);
     gateway->admin = admin_new(gateway->doors, gateway->reload, &gateway->crew);
+    open_clerk(gateway);
     run(gateway);
     struct log_line line = log_begin(LOG_INFO, "stopped");
     log_end(&line);
@@ -222,16 +247,22 @@ int gateway_serve(const char *config_path)
     struct gateway gateway = {.signal_fd = -1};
 
     gateway.crew.start.canary = canary_new();
+    gateway.crew.start.keys = keys_new();
+    gateway.crew.start.budget = budget_new(gateway.crew.start.keys);
     gateway.crew.start.tried_fd = -1;
     gateway.doors = doors_new();
     gateway.reload = reload_new(config_path, limits, &gateway.crew, gateway.doors);
     int status = serve(&gateway, limits);
     admin_free(gateway.admin);
+    clerk_free(gateway.clerk);
+    mem_free(gateway.journals);
     keep_free(gateway.keep);
     reload_free(gateway.reload);
     doors_free(gateway.doors);
     crew_fini(&gateway.crew);
     canary_free(gateway.crew.start.canary);
+    budget_free(gateway.crew.start.budget);
+    keys_free(gateway.crew.start.keys);
     limits_free(limits);
     return status;
 }

@@ -203,7 +203,8 @@ static int tell_facts(int fd, const char *path, struct generation *generation, i
         .has_canary = config_has_canary(config),
         .canary_requests = config->canary.requests,
         .canary_ms = config->canary.time_ms,
-        .has_keys = config->key_count > 0,
+        .has_keys = config->key_count > 0 || config->has_ledger,
+        .has_ledger = config->has_ledger,
         .watches = config->watches,
         .log_level = config->log_level,
         .log_format = config->log_format,
@@ -211,6 +212,8 @@ static int tell_facts(int fd, const char *path, struct generation *generation, i
     copy_text(version.host, sizeof version.host, config->host);
     version.tls_ends = config->tls ? tls_ends(config->tls->made) : 0;
     plan_doors(&version.doors, path, &config->admin);
+    own_path(version.data, sizeof version.data, path, config->data, "");
+    copy_text(version.timezone, sizeof version.timezone, config->timezone);
     own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
     buf_add(&result, (struct slice){(const char *)&version, sizeof version});
     generation_show(generation, &result);

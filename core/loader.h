@@ -39,13 +39,16 @@ struct version { /* a version of weir.lua, as the master has it */
     int canary_requests;
     int64_t canary_ms;
     bool has_keys;
-    int64_t tls_ends; /* Unix time; 0: no TLS */
-    bool watches;     /* a changed file is a reload */
+    int64_t tls_ends;  /* Unix time; 0: no TLS */
+    bool has_ledger;   /* keys = "ledger", */
+    char timezone[64]; /* and where its days begin */
+    bool watches;      /* a changed file is a reload */
     enum log_level log_level;
     enum log_format log_format;
     struct doors_plan doors;
     char limits[256]; /* path of the file that keeps them over a restart */
     struct buf shown; /* its settings as JSON, without secrets */
+    char data[256];   /* the folder of the ledger */
     int64_t since_us;
 };
 

@@ -384,17 +384,87 @@ static int push_refusal(lua_State *L, struct policy *policy, struct slice target
     return 2;
 }
 
+/* nil, err: the budget does not reach for it. */
+static int push_unpaid(lua_State *L, struct slice target, const struct bill_refusal *refusal)
+{
+    lua_pushnil(L);
+    lua_createtable(L, 0, 8);
+    set_text(L, "code", refusal->code);
+    set_text(L, "scope", "request");
+    set_text(L, "message", refusal->message);
+    lua_pushlstring(L, target.ptr, target.len);
+    lua_setfield(L, -2, "target");
+    lua_pushinteger(L, refusal->status);
+    lua_setfield(L, -2, "status");
+    if (refusal->retry_s) {
+        lua_pushinteger(L, refusal->retry_s);
+        lua_setfield(L, -2, "retry_after");
+    }
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "final");
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "skipped");
+    return 2;
+}
+
+static int64_t price_in(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    int64_t price = (int64_t)lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return price;
+}
+
+/* What a target's tokens cost, as lua/weir/price.lua knows it. */
+static struct bill_price price_of(lua_State *L, const struct policy_send *send)
+{
+    struct bill_price price = {0};
+
+    lua_push_runtime(L, "price");
+    lua_pushstring(L, send->provider->name);
+    lua_pushstring(L, send->provider->type);
+    lua_pushlstring(L, send->model.ptr, send->model.len);
+    lua_call(L, 3, 1);
+    if (lua_istable(L, -1))
+        price = (struct bill_price){price_in(L, "input"), price_in(L, "cached"),
+                                    price_in(L, "output"), price_in(L, "reasoning")};
+    lua_pop(L, 1);
+    return price;
+}
+
+/* Reserves what the attempt may cost, after take; false: it may not be made, and took nothing. */
+static bool reserve(lua_State *L, struct policy *policy, struct policy_send *send,
+                    struct bill_refusal *refusal)
+{
+    const struct config *config = &policy->generation->config;
+
+    if (!policy->request->bill)
+        return true;
+    send->price = price_of(L, send);
+    struct bill_need need =
+        ration_need(send->body, send->edits, policy->request->endpoint, config->answer_tokens);
+    if (bill_send(policy->request->bill, send->target, &send->price, need, &send->item, refusal))
+        return true;
+    grant_end(policy->generation->limits, &send->grant, 0, false, loop_now_us());
+    return false;
+}
+
 /* req:send(target, options) -> res, or nil and err */
 static int request_send(lua_State *L)
 {
     struct policy *policy = check_waiting(L, "req:send");
     struct sending sending = {0};
+    struct bill_refusal refusal;
     struct limits_wait wait;
 
     prepare(L, policy, &sending);
     if (!take(policy, &sending.send, sending.insists, &wait)) {
         sending_free(&sending);
         return push_refusal(L, policy, check_target(L, 2, policy).name, &wait);
+    }
+    if (!reserve(L, policy, &sending.send, &refusal)) {
+        sending_free(&sending);
+        return push_unpaid(L, check_target(L, 2, policy).name, &refusal);
     }
     drop_earlier(policy);
     policy->state = POLICY_SENDING;
@@ -409,12 +479,14 @@ static int request_shadow(lua_State *L)
     struct policy *policy = check_running(L, "req:shadow");
     struct target target = check_target(L, 2, policy);
     struct sending sending = {0};
+    struct bill_refusal refusal;
     struct limits_wait wait;
     bool leaves = is_available(policy, &target, &wait);
 
     if (leaves) {
         prepare(L, policy, &sending);
-        leaves = take(policy, &sending.send, false, &wait);
+        leaves = take(policy, &sending.send, false, &wait) &&
+                 reserve(L, policy, &sending.send, &refusal);
         if (leaves)
             policy->host->on_shadow(policy->host_arg, &sending.send);
         sending_free(&sending);
@@ -448,6 +520,7 @@ static int request_race(lua_State *L)
     struct buf names = {0};
     size_t ends[RACE_MAX];
     struct limits_wait wait;
+    struct bill_refusal refusal;
 
     luaL_checktype(L, 2, LUA_TTABLE);
     double after = read_race(L, 3);
@@ -487,6 +560,12 @@ static int request_race(lua_State *L)
     if (first == count) {
         buf_free(&names);
         return push_refusal(L, policy, check_target(L, -1, policy).name, &wait);
+    }
+    for (size_t i = first + 1; policy->request->bill && i < count; i++)
+        sends[i].price = price_of(L, &sends[i]);
+    if (!reserve(L, policy, &sends[first], &refusal)) {
+        buf_free(&names);
+        return push_unpaid(L, check_target(L, -1, policy).name, &refusal);
     }
     drop_earlier(policy);
     policy->state = POLICY_SENDING;
@@ -590,15 +669,46 @@ static void push_headers(lua_State *L, const struct policy *policy)
     make_read_only(L);
 }
 
+/* [key]: "env=prod" and a newline for each label */
+static void set_labels(lua_State *L, const char *labels)
+{
+    lua_newtable(L);
+    for (const char *end, *is; (end = strchr(labels, '\n')); labels = end + 1) {
+        is = memchr(labels, '=', (size_t)(end - labels));
+        if (!is)
+            continue;
+        lua_pushlstring(L, labels, (size_t)(is - labels));
+        lua_pushlstring(L, is + 1, (size_t)(end - is - 1));
+        lua_rawset(L, -3);
+    }
+    make_read_only(L);
+    lua_setfield(L, -2, "labels");
+}
+
+/* [key] of a ledger */
+static void set_account(lua_State *L, const struct bill *bill)
+{
+    int64_t left = bill_left(bill);
+
+    if (bill_team(bill))
+        set_text(L, "team", bill_team(bill));
+    set_labels(L, bill_account(bill)->labels);
+    if (left < 0)
+        return;
+    lua_pushnumber(L, (double)left / 1e6);
+    lua_setfield(L, -2, "budget_left");
+}
+
 static void push_key(lua_State *L, const struct policy *policy)
 {
     if (!policy->request->key_name) {
         lua_pushnil(L);
         return;
     }
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, policy->request->key_name);
-    lua_setfield(L, -2, "name");
+    lua_createtable(L, 0, 4);
+    set_text(L, "name", policy->request->key_name);
+    if (policy->request->bill)
+        set_account(L, policy->request->bill);
     make_read_only(L);
 }
 

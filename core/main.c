@@ -16,6 +16,8 @@ static const char general_help[] =
     "  weir test [path...]     run the specs of your policies in a simulated world\n"
     "  weir reload [weir.lua]  load it anew in the gateway that serves it; also rollback, status\n"
     "  weir limits [weir.lua]  print what the gateway knows of its targets: quotas, cooldowns\n"
+    "  weir keys VERB          virtual keys: add, list, show, set, revoke, rotate; also teams\n"
+    "  weir usage, requests    print what was used and spent, and by which requests\n"
     "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
     "  weir version            print the version\n"
     "\n"
@@ -79,6 +81,9 @@ int main(int argc, char **argv)
     if (strcmp(argv[0], "reload") == 0 || strcmp(argv[0], "rollback") == 0 ||
         strcmp(argv[0], "status") == 0 || strcmp(argv[0], "limits") == 0)
         return remote_main(argc, argv);
+    if (strcmp(argv[0], "keys") == 0 || strcmp(argv[0], "teams") == 0 ||
+        strcmp(argv[0], "usage") == 0 || strcmp(argv[0], "requests") == 0)
+        return remote_ledger_main(argc, argv);
     if (strcmp(argv[0], "mock") == 0)
         return mock_main(argc, argv);
     if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {

@@ -9,6 +9,7 @@
  * policy is freed before. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
+#include "bill.h"
 #include "body.h"
 #include "chunk.h"
 #include "config.h"
@@ -33,6 +34,7 @@ struct policy_request { /* borrowed for the policy's life */
     struct slice model; /* as the client wrote it, decoded */
     bool stream;
     const char *key_name; /* NULL: the gateway has no keys */
+    struct bill *bill;    /* NULL: the keys are no ledger's */
     const struct body *body;
     struct policy_header_source headers;
 };
@@ -43,7 +45,9 @@ struct policy_send {
     struct slice model;      /* the model's name at the provider */
     struct timeouts timeout; /* complete */
     enum commit commit;
-    struct grant grant;             /* open; the host's to end.  Of a race's second on: none */
+    struct grant grant;     /* open; the host's to end.  Of a race's second on: none */
+    struct bill_item *item; /* the same */
+    struct bill_price price;
     const struct body *body;        /* the client's bytes, or this attempt's copy of them */
     const struct body_edits *edits; /* the policy's, over these */
 };

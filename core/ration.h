@@ -4,6 +4,7 @@
  * its length, what it says the answer may have, and what others took. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
+#include "bill.h"
 #include "body.h"
 #include "config.h"
 #include "grant.h"
@@ -15,6 +16,11 @@ struct limits_target ration_target(const struct provider *provider, struct slice
 /* Tokens of the request and its answer, by this target. */
 int64_t ration_tokens(const struct limits *limits, const struct limits_target *target,
                       const struct body *body);
+
+/* Tokens that an attempt may be charged for: rather too many than too few.  edits may be NULL;
+ * answer_tokens: of the answer, where the request sets no limit. */
+struct bill_need ration_need(const struct body *body, const struct body_edits *edits,
+                             enum endpoint endpoint, int64_t answer_tokens);
 
 /* limits_check and grant_take, now. */
 bool ration_check(struct limits *limits, const struct provider *provider, struct slice model,

@@ -110,7 +110,8 @@ int remote_ask(struct remote *remote, const char *request, struct slice body, st
     int fd = connect_to(remote->socket_path);
     if (fd < 0)
         return 0;
-    buf_add_format(&bytes, "%s HTTP/1.1\r\nhost: weir\r\naccept: text/plain\r\n", request);
+    buf_add_format(&bytes, "%s HTTP/1.1\r\nhost: weir\r\naccept: %s\r\n", request,
+                   remote->wants_json ? "application/json" : "text/plain");
     if (request[0] == 'P')
         buf_add_format(&bytes, "content-length: %zu\r\n", body.len);
     buf_add_text(&bytes, "\r\n");

@@ -1,16 +1,18 @@
 /* remote.h -- the commands that speak to a running gateway: reload, rollback, status, limits,
- * explain. */
+ * explain; keys, teams, usage, requests. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
 
 /* argv[0] is the command; gives the exit code. */
 int remote_main(int argc, char **argv);
+int remote_ledger_main(int argc, char **argv); /* keys, teams, usage, requests */
 
 struct remote {
     const char *config_path;
     const char *socket_path; /* NULL: beside the configuration, and then set */
     char default_path[256];
+    bool wants_json; /* and no lines for people */
 };
 
 /* Sends a request, "POST /reload", with a body that may be empty; gives the answer's status and

@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "shadow.h"
 #include "attempt.h"
+#include "bill.h"
 #include "charge.h"
 #include "log.h"
 #include "loop.h"
@@ -48,6 +49,7 @@ void shadow_start(struct shadows *shadows, const struct shadow_new *made)
     if (shadows->count >= SHADOWS_MAX) {
         struct grant grant = made->grant;
         grant_end(made->limits, &grant, 0, false, loop_now_us());
+        bill_item_drop(made->item);
         log_skipped(made);
         return;
     }
@@ -58,6 +60,7 @@ void shadow_start(struct shadows *shadows, const struct shadow_new *made)
         .call = made->call,
         .target = made->target,
         .grant = made->grant,
+        .item = made->item,
         .timeout = made->timeout,
         .deadline_us = made->deadline_us,
         .owner = &owner,

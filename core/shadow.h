@@ -31,6 +31,7 @@ struct shadow_new {
     struct adapter_call call;
     struct slice target; /* copied */
     struct grant grant;  /* taken */
+    struct bill_item *item;
     struct timeouts timeout;
     int64_t deadline_us; /* of the request; monotonic; 0: none */
 };

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker.h"
 #include "answer.h"
+#include "bill.h"
 #include "canary.h"
 #include "client.h"
 #include "exchange.h"
@@ -30,7 +31,8 @@ struct worker {
     struct generations *generations;
     struct client_server *server;
     struct canary *canary;
-    int log_fd; /* -1: standard error */
+    struct keys_account caller; /* whose request is served now; number 0: no virtual key's */
+    int log_fd;                 /* -1: standard error */
     struct event on_term, on_quit, on_pipe;
     struct event drained; /* looks whether all is done, while draining */
     int64_t drain_until_us;
@@ -149,7 +151,8 @@ static void serve_endpoint(struct worker *worker, struct client *client, enum en
         return;
     if (generation_is_spent(worker->world.generation))
         generations_renew(worker->generations, generation_number(worker->world.generation));
-    exchange_start(&worker->world, client, endpoint, key_name);
+    exchange_start(&worker->world, client, endpoint, key_name,
+                   worker->caller.number ? &worker->caller : NULL);
 }
 
 static void serve_chat(struct worker *worker, struct client *client, const char *key_name)
@@ -221,32 +224,67 @@ static void serve_ready(struct worker *worker, struct client *client, const char
 
 /* ---- who asks, and for what ---- */
 
-/* All keys are compared, so that time tells nothing about them. */
-static const struct secret *key_of(const struct worker *worker, struct client *client)
+/* The text of the key that the client says; empty: it says none. */
+static struct slice said_key(struct client *client)
 {
     static const struct slice bearer = {"Bearer ", 7};
     struct slice said = client_header(client, "authorization");
-    const struct secret *found = NULL;
 
     if (said.len < bearer.len || strncasecmp(said.ptr, bearer.ptr, bearer.len) != 0)
-        return NULL;
-    said.ptr += bearer.len;
-    said.len -= bearer.len;
+        return (struct slice){"", 0};
+    return (struct slice){said.ptr + bearer.len, said.len - bearer.len};
+}
+
+/* All keys are compared, so that time tells nothing about them. */
+static const struct secret *key_of(const struct worker *worker, struct client *client)
+{
+    struct slice said = said_key(client);
+    const struct secret *found = NULL;
+
     for (size_t i = 0; i < config_of(worker)->key_count; i++)
         if (secret_equals(config_of(worker)->keys[i], said))
             found = config_of(worker)->keys[i];
     return found;
 }
 
-static bool is_let_in(const struct worker *worker, struct client *client, const char **key_name)
+/* Whether the client's key, or the lack of one, will do; then key_name and the worker's caller say
+ * whose it is. */
+static bool is_known(struct worker *worker, struct client *client, const char **key_name)
 {
+    const struct config *config = config_of(worker);
+
     *key_name = NULL;
-    if (config_of(worker)->key_count == 0)
-        return true;
-    const struct secret *key = key_of(worker, client);
-    if (key) {
+    worker->caller.number = 0;
+    if (config->has_ledger) {
+        if (bills_find(worker->world.bills, said_key(client), &worker->caller)) {
+            *key_name = worker->caller.name;
+            return true;
+        }
+        worker->caller.number = 0;
+        return false;
+    }
+    const struct secret *key = config->key_count ? key_of(worker, client) : NULL;
+    if (key)
         *key_name = secret_name(key);
+    return key || config->key_count == 0;
+}
+
+static void refuse_for_now(struct client *client)
+{
+    answer_error(client, &(struct answer_error){.status = 503,
+                                                .type = "server_error",
+                                                .code = "ledger_unavailable",
+                                                .message = "the ledger's keys are not loaded yet",
+                                                .retry_after = 1});
+}
+
+static bool is_let_in(struct worker *worker, struct client *client, const char **key_name)
+{
+    if (is_known(worker, client, key_name))
         return true;
+    if (config_of(worker)->has_ledger && !bills_are_ready(worker->world.bills)) {
+        refuse_for_now(client);
+        return false;
     }
     bool said = client_header(client, "authorization").len > 0;
     answer_error(client,
@@ -486,6 +524,7 @@ static void free_all(struct worker *worker)
     generation_free(worker->world.generation);
     generations_free(worker->generations);
     upstream_free(worker->world.upstream);
+    bills_free(worker->world.bills);
     buf_free(&worker->world.out);
     event_base_free(worker->world.base);
 }
@@ -525,6 +564,7 @@ int worker_run(const struct worker_settings *settings)
     shadow_init(&worker.world.shadows);
     worker.world.base = loop_new();
     worker.world.upstream = upstream_new(worker.world.base);
+    worker.world.bills = bills_new(settings->keys, settings->budget, settings->journals);
     if (!load_first(&worker, settings)) /* the loader could: the world changed, or memory ran out */
         return 3;
     if (settings->tried_fd >= 0)

@@ -2,7 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+struct budget;
 struct canary;
+struct keys;
 struct limits;
 
 struct worker_settings {
@@ -15,8 +17,11 @@ struct worker_settings {
     const char *refused;   /* why the last reload was refused, or NULL */
     struct limits *limits; /* shared with the others */
     struct canary *canary; /* the same */
-    unsigned tried;        /* a generation that serves some, */
-    int tried_fd;          /* and its snapshot; -1: none */
+    struct keys *keys;     /* and these */
+    struct budget *budget;
+    const char *journals; /* the folder of what it owes the ledger */
+    unsigned tried;       /* a generation that serves some, */
+    int tried_fd;         /* and its snapshot; -1: none */
 };
 
 /* Serves until it is told to stop; the process's exit status.  SIGTERM: stop accepting, let

@@ -1,5 +1,6 @@
 --- cheapest.lua -- the target that would cost least for this request comes first.
 local attempts = require("weir.attempts")
+local price = require("weir.price")
 local weir = require("weir")
 
 local BYTES_A_TOKEN = 4    -- of English; good enough to compare
@@ -7,7 +8,8 @@ local ANSWER_TOKENS = 500  -- where the client sets no limit
 
 --- By target, else by model: "laptop/llama3.2" before "llama3.2".
 local function price_of(prices, target)
-  return prices[target] or prices[target:match("/(.*)$")]
+  local provider, model = target:match("^(.-)/(.*)$")
+  return price.find(prices, provider, provider, model) or price.of_model(model)
 end
 
 --- cheapest({ "openai/gpt-4o-mini", "groq/llama-3.1-8b-instant" })
@@ -17,19 +19,16 @@ end
 ---@return weir.Policy
 return function(targets, opts)
   targets = weir.targets(targets)
-  local prices = {}
-  for _, list in ipairs { require("weir.prices"), opts and opts.prices or {} } do
-    for name, price in pairs(list) do prices[name] = price end
-  end
+  local prices = opts and opts.prices or {}
 
   return function(req)
     local body, list, cost, place = req.body, {}, {}, {}
     local asked = #weir.json.encode(body.messages or body.prompt or body.input) / BYTES_A_TOKEN
     local answer = body.max_completion_tokens or body.max_tokens or ANSWER_TOKENS
     for i, target in ipairs(req:available(targets)) do
-      local price = price_of(prices, target)
+      local cost_of = price_of(prices, target)
       list[i], place[target] = target, i
-      cost[target] = price and asked * price.input + answer * price.output or math.huge
+      cost[target] = cost_of and asked * cost_of.input + answer * cost_of.output or math.huge
     end
     table.sort(list, function(a, b) -- what has no price comes last
       if cost[a] ~= cost[b] then return cost[a] < cost[b] end

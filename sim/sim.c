@@ -92,7 +92,7 @@ static void on_start(evutil_socket_t fd, short what, void *arg)
     struct sim_request *request = start->request;
 
     request->made = sim_client_new(&request->client);
-    exchange_start(&start->sim->world, request->made, request->endpoint, request->key_name);
+    exchange_start(&start->sim->world, request->made, request->endpoint, request->key_name, NULL);
 }
 
 static bool all_are_over(const struct sim *sim, const struct sim_request *requests, size_t count)

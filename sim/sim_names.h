@@ -23,11 +23,13 @@
 #define attempt_hold           sim_attempt_hold
 #define attempt_hides_usage    sim_attempt_hides_usage
 #define attempt_is_stream      sim_attempt_is_stream
+#define attempt_item           sim_attempt_item
 #define attempt_new            sim_attempt_new
 #define attempt_open_us        sim_attempt_open_us
 #define attempt_pause          sim_attempt_pause
 #define attempt_provider       sim_attempt_provider
 #define attempt_resume         sim_attempt_resume
+#define attempt_said_bytes     sim_attempt_said_bytes
 #define attempt_shown_us       sim_attempt_shown_us
 #define attempt_status         sim_attempt_status
 #define attempt_stream         sim_attempt_stream

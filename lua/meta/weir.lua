@@ -38,13 +38,20 @@
 ---| "exhausted"       # nothing was tried, as all targets are cooling
 ---| "policy_error"    # the policy raised
 
+---Whose request it is; read-only. All but name are there where keys = "ledger".
+---@class weir.Key
+---@field name string
+---@field team string|nil
+---@field labels table<string, string>|nil
+---@field budget_left number|nil dollars that the key, and its team, may still spend; nil: any
+
 ---The request, as a policy sees it. It lives as long as the request: later use raises.
 ---@class weir.Request
 ---@field id string the x-request-id
 ---@field endpoint "chat"|"completions"|"embeddings"
 ---@field model string what the client asked for
 ---@field stream boolean whether it asked for a stream
----@field key { name: string }|nil the client's key, without its text; nil where there are no keys
+---@field key weir.Key|nil the client's key, without its text; nil where there are no keys
 ---@field headers table<string, string> the client's, names in lower case, without credentials; read-only
 ---@field generation integer the version of weir.lua that serves it
 ---@field body table the JSON body; reads as Lua values, a write is an edit of that one place
@@ -316,7 +323,9 @@ function weir.json.array(list) end
 ---@field tls { cert: string, key: string }|nil PEM files, seen from weir.lua's folder; nil: plain HTTP
 ---@field workers integer|nil 0: one a core
 ---@field drain number|nil 600
----@field keys weir.Secret[]|nil the clients' bearer tokens; without them only the loopback is served
+---@field keys weir.Secret[]|"ledger"|nil the clients' bearer tokens, or virtual keys; without them only the loopback is served
+---@field ledger weir.LedgerConfig|nil
+---@field prices table<string, weir.Price>|nil by "provider/model", or model; before those that come along
 ---@field timeout weir.Timeout|nil
 ---@field cooldown number|nil 60; after a 429 that names no time
 ---@field limits weir.Limits|nil
@@ -335,6 +344,16 @@ function weir.json.array(list) end
 ---@field token weir.Secret|nil what the port wants as bearer token
 ---@field public boolean|nil true: the port may be one that other machines reach
 ---@field hosts string[]|nil other names that requests to the port may have in Host
+
+---@class weir.LedgerConfig
+---@field timezone string|nil "UTC"; where the days, weeks and months of budgets begin
+---@field answer_tokens integer|nil 4096; that a budget reserves where the request sets no limit
+
+---@class weir.Price dollars for a million tokens
+---@field input number
+---@field output number
+---@field cached number|nil of input; as much as input
+---@field reasoning number|nil of output; as much as output
 
 ---@class weir.Timeout
 ---@field connect number|nil 5

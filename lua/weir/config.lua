@@ -30,6 +30,8 @@ local function count(default, min, max)
   return { kind = "number", default = default, min = min, max = max, integer = true }
 end
 
+local dollars = { kind = "number", min = 0, max = 1000000 } -- a million tokens
+
 local function choice(default, ...)
   return { kind = "choice", default = default, of = { default, ... } }
 end
@@ -65,8 +67,38 @@ local function read_tls(c, path, value)
 end
 
 local function read_keys(c, path, value)
-  if value == "ledger" then return c:problem(path, '"ledger" is not supported yet') end
+  if value == "ledger" then return value end
   return config_provider.read_keys(c, path, value)
+end
+
+--- Dollars a million tokens, by "provider/model" or model.
+local function read_prices(c, path, value)
+  if type(value) ~= "table" or c.is_secret(value) then
+    return c:wrong(path, 'a table like { ["laptop/llama3.2"] = { input = 0, output = 0 } }', value)
+  end
+  local entry = { kind = "members", members = {
+    input = dollars, output = dollars, cached = dollars, reasoning = dollars,
+  } }
+  local prices = {}
+  for _, name in ipairs(check.keys(value)) do
+    local at = check.join(path, name)
+    prices[name] = c:read(at, entry, value[name])
+    if type(value[name]) == "table" and not (value[name].input and value[name].output) then
+      c:problem(at, "needs input and output: dollars a million tokens")
+    end
+  end
+  return prices
+end
+
+--- A name of the IANA time zone database.
+local function read_timezone(c, path, value)
+  if type(value) ~= "string" then
+    return c:wrong(path, 'a string like "Europe/Berlin"', value)
+  end
+  if #value > 60 or not value:find("^%a[%w_+/-]*$") then
+    return c:problem(path, 'must be the name of a time zone, like "Europe/Berlin" or "UTC"')
+  end
+  return value
 end
 
 --- The policies' own specs: a file, or a folder of *_spec.lua, seen from weir.lua's folder.
@@ -132,6 +164,7 @@ end
 
 --- A name of no key would be nobody's.
 local function check_canary_keys(c, settings)
+  if settings.keys == "ledger" then return end -- which names there are, only the ledger knows
   local names = settings.policy.canary and settings.policy.canary.keys or {}
   for i, name in ipairs(names) do
     local is_known = false
@@ -210,6 +243,14 @@ local SPEC = {
     },
     reload = { kind = "members", members = { watch = { kind = "boolean", default = true } } },
     data = { kind = "string", default = "./data" },
+    prices = { kind = "custom", read = read_prices },
+    ledger = {
+      kind = "members",
+      members = {
+        timezone = { kind = "custom", read = read_timezone, default = "UTC" },
+        answer_tokens = count(4096, 1, 10000000),
+      },
+    },
     admin = { kind = "custom", read = config_admin.read },
     providers = { kind = "custom", read = function(_, _, value) return value end },
     models = { kind = "custom", read = function(_, _, value) return value end },

@@ -128,7 +128,8 @@ local function missing_secrets(settings, problems)
       problems[#problems + 1] = { path = path, message = tostring(value) .. " is not set" }
     end
   end
-  for i, key in ipairs(settings.keys or {}) do look(("keys[%d]"):format(i), key) end
+  local keys = type(settings.keys) == "table" and settings.keys or {}
+  for i, key in ipairs(keys) do look(("keys[%d]"):format(i), key) end
   look("admin.token", settings.admin.token)
   for _, provider in ipairs(settings.providers or {}) do
     for n, key in ipairs(provider.keys) do
@@ -187,7 +188,10 @@ function runtime.load(path, simulated)
     add_all(problems, targets.problems(settings, host.reaches))
     if not simulated then missing_secrets(settings, problems) end
   end
-  if #problems == 0 then return settings end
+  if #problems == 0 then
+    runtime.price = require("weir.price").finder(settings.prices)
+    return settings
+  end
   return nil, runtime.lines(path, problems)
 end
 
@@ -200,6 +204,21 @@ function runtime.lines(path, problems)
     lines[i] = ("%s: %s: %s%s"):format(path, problem.path, problem.message, hint)
   end
   return lines
+end
+
+--- Targets whose use would cost nothing, as nobody said what it costs.
+local function unpriced(settings, list)
+  local price, missing = require("weir.price"), {}
+  local types = {}
+  for _, provider in ipairs(settings.providers) do types[provider.name] = provider.type end
+  for _, target in ipairs(list) do
+    local name, model = target:match("^(.-)/(.*)$")
+    local type = model ~= "*" and types[name]
+    if type and not price.find(settings.prices, name, type, model) then
+      missing[#missing + 1] = target
+    end
+  end
+  return missing
 end
 
 local function key_names(keys)
@@ -217,13 +236,19 @@ function runtime.describe(settings)
     lines[#lines + 1] = ("provider   %-14s %-11s %s%s"):format(provider.name, provider.type,
       provider.base_url, key_names(provider.keys))
   end
-  local models = {}
+  local models, reached = {}, {}
   add_all(models, settings.models)
   if settings.fallback then models[#models + 1] = { name = "*", policy = settings.fallback } end
   for _, model in ipairs(models) do
     local list = targets.of(model.policy, host.reaches)
     lines[#lines + 1] = ("model      %-14s %s"):format(model.name,
       #list > 0 and table.concat(list, ", ") or "a policy of its own")
+    add_all(reached, list)
+  end
+  local missing = settings.keys == "ledger" and unpriced(settings, reached) or {}
+  if #missing > 0 then
+    lines[#lines + 1] = ("no price   %s: free as far as budgets know; prices in weir.lua say more")
+      :format(table.concat(missing, ", "))
   end
   return table.concat(lines, "\n") .. "\n"
 end

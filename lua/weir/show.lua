@@ -48,7 +48,9 @@ return function(settings, host)
   for name, value in pairs(settings) do shown[name] = plain(value, host) end
   host.json_array(shown.admin.hosts) -- empty ones are lists, too
   host.json_array(shown.policy.fetch)
-  shown.keys = list(settings.keys, host, function(key) return plain(key, host) end)
+  if settings.keys ~= "ledger" then
+    shown.keys = list(settings.keys, host, function(key) return plain(key, host) end)
+  end
   shown.providers = list(settings.providers, host, function(p) return show_provider(p, host) end)
   shown.models = list(settings.models, host, function(model) return show_model(model, host) end)
   if settings.fallback then

@@ -245,14 +245,33 @@ describe("config, a canary", function()
   end)
 end)
 
-describe("config, members of a later day", function()
-  it("refuses them rather than passing over them", function()
-    local later = {
-      keys = raw { keys = "ledger" },
-    }
-    for path, value in pairs(later) do assert_problem(value, path, "not supported yet") end
+describe("config, the ledger", function()
+  it("keeps the keys where keys says so", function()
+    local settings = settings_of(raw { keys = "ledger", listen = ":4000" })
+    assert.equal("ledger", settings.keys)
+    assert.same({ timezone = "UTC", answer_tokens = 4096 }, settings.ledger)
+    assert_problem(raw { keys = "leger" }, "keys", "must be a list")
   end)
 
+  it("has days of some time zone", function()
+    local settings = settings_of(raw { ledger = { timezone = "Europe/Berlin" } })
+    assert.equal("Europe/Berlin", settings.ledger.timezone)
+    assert_problem(raw { ledger = { timezone = "../etc/passwd" } }, "ledger.timezone",
+      "the name of a time zone")
+  end)
+
+  it("takes prices of both kinds of tokens, and of cached ones", function()
+    local own = { m = { input = 0.05, output = 0, cached = 0.01 } }
+    assert.equal(0.01, settings_of(raw { prices = own }).prices.m.cached)
+    assert_problem(raw { prices = { m = { input = 1 } } }, "prices.m", "needs input and output")
+    assert_problem(raw { prices = { m = { input = -1, output = 1 } } }, "prices.m.input",
+      "at least 0")
+    assert_problem(raw { prices = { m = { input = 1, output = 1, inptu = 1 } } },
+      "prices.m.inptu", "unknown member")
+  end)
+end)
+
+describe("config, members of a later day", function()
   it("lets empty tables be", function()
     settings_of(raw { tls = {}, policy = { fetch = {}, canary = {} } })
     settings_of(groq { limits = {} })

@@ -1,0 +1,514 @@
+/* bill.c -- slots of the journal, opened and closed around the changes of budgets.
+ *
+ *   journal_take -> fields -> budget_… -> OPEN ... fields -> op, SETTLING -> budget_… -> CLOSED
+ *
+ * Whenever this process dies the clerk finds the slot and knows which half was done. */
+/* SPDX-License-Identifier: MIT */
+#include "bill.h"
+#include "budget.h"
+#include "log.h"
+#include "loop.h"
+#include "mem.h"
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { BYTES_A_TOKEN = 3 /* rather too many tokens than too few */ };
+
+static const int64_t RETRY_US = 1000000; /* to make a journal that could not be made */
+
+struct bills {
+    struct keys *keys;
+    struct budget *budget;
+    char *journals;
+    struct journal *journal; /* NULL: there is none now */
+    int seat;                /* -1: none yet */
+    int64_t retry_at_us;
+    bool has_failed; /* and the log knows */
+};
+
+struct bill {
+    struct bills *bills;
+    struct keys_account account;
+    int at;
+    unsigned users; /* the request, and items that run */
+    int items;      /* so far */
+    struct chunk_usage usage;
+    int64_t cost, tokens;
+    bool is_estimated;
+};
+
+struct bill_item {
+    struct bill *bill;
+    int at;
+    struct bill_price price;
+    struct bill_need need;
+};
+
+/* ---- a worker's ---- */
+
+struct bills *bills_new(struct keys *keys, struct budget *budget, const char *journals)
+{
+    struct bills *bills = mem_new(sizeof *bills);
+
+    bills->keys = keys;
+    bills->budget = budget;
+    bills->journals = mem_dup(slice_of(journals));
+    bills->seat = -1;
+    return bills;
+}
+
+void bills_free(struct bills *bills)
+{
+    if (!bills)
+        return;
+    journal_free(bills->journal);
+    mem_free(bills->journals);
+    mem_free(bills);
+}
+
+bool bills_are_ready(const struct bills *bills)
+{
+    return budget_is_loaded(bills->budget);
+}
+
+static int64_t wall_us(void)
+{
+    return (int64_t)(loop_wall_seconds() * 1e6);
+}
+
+bool bills_find(struct bills *bills, struct slice key, struct keys_account *account)
+{
+    unsigned char digest[SHA256_BYTES];
+
+    sha256(key, digest);
+    return keys_find(bills->keys, digest, wall_us() / 1000000, account);
+}
+
+static void log_missing(struct bills *bills, const char *why)
+{
+    if (bills->has_failed)
+        return;
+    bills->has_failed = true;
+    struct log_line line = log_begin(LOG_ERROR, "journal_unavailable");
+    log_str(&line, "error", why);
+    log_end(&line);
+}
+
+/* The journal is made when it is needed first. */
+static bool has_journal(struct bills *bills)
+{
+    int64_t now_us = loop_now_us();
+
+    if (bills->journal || now_us < bills->retry_at_us)
+        return bills->journal != NULL;
+    bills->retry_at_us = now_us + RETRY_US;
+    if (bills->seat < 0)
+        bills->seat = budget_sit(bills->budget);
+    if (bills->seat >= 0)
+        bills->journal = journal_new(bills->journals, budget_run(bills->budget), bills->seat);
+    if (!bills->journal)
+        log_missing(bills, bills->seat < 0 ? "too many workers" : strerror(errno));
+    return bills->journal != NULL;
+}
+
+/* A slot of these two payers; -1: there is no room. */
+static int take(struct bills *bills, const struct keys_account *account, const char *id)
+{
+    int at = has_journal(bills) ? journal_take(bills->journal) : -1;
+
+    if (at < 0) {
+        log_missing(bills, "no room: the ledger does not take what is in the journal");
+        return -1;
+    }
+    bills->has_failed = false;
+    struct journal_slot *slot = journal_slot(bills->journal, at);
+    slot->account = account->number;
+    slot->team = account->team;
+    slot->started_us = wall_us();
+    slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
+    slot->first_ms = slot->total_ms = -1;
+    snprintf(slot->request, sizeof slot->request, "%s", id);
+    return at;
+}
+
+static struct journal_slot *slot_of(const struct bills *bills, int at)
+{
+    return journal_slot(bills->journal, at);
+}
+
+static void set_text(char *to, size_t size, struct slice text)
+{
+    snprintf(to, size, "%.*s", (int)text.len, text.len ? text.ptr : "");
+}
+
+/* ---- refusals ---- */
+
+static void say_money(char *to, size_t size, int64_t micro)
+{
+    snprintf(to, size, "$%lld.%06lld", (long long)(micro / 1000000), (long long)(micro % 1000000));
+    size_t len = strlen(to);
+    while (to[len - 1] == '0' && to[len - 3] != '.')
+        to[--len] = '\0';
+}
+
+static void say_renewal(struct bill_refusal *out, int64_t wait_us)
+{
+    size_t len = strlen(out->message);
+    time_t at = (time_t)((wall_us() + wait_us) / 1000000);
+    struct tm tm;
+    char when[32];
+
+    if (wait_us < 0) {
+        snprintf(out->message + len, sizeof out->message - len, "; it does not renew");
+        return;
+    }
+    gmtime_r(&at, &tm);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    snprintf(out->message + len, sizeof out->message - len, "; it renews at %s", when);
+}
+
+static void say_spent(struct bill_refusal *out, const char *whose, const char *name,
+                      const struct budget_refusal *seen)
+{
+    char limit[32], spent[32], needed[32];
+
+    say_money(limit, sizeof limit, seen->limit);
+    say_money(spent, sizeof spent, seen->spent);
+    say_money(needed, sizeof needed, seen->needed);
+    out->type = out->code = "insufficient_quota";
+    if (seen->needed)
+        snprintf(out->message, sizeof out->message,
+                 "the budget of the %s '%s' is %s, of which %s is spent or reserved: this request "
+                 "may cost %s",
+                 whose, name, limit, spent, needed);
+    else
+        snprintf(out->message, sizeof out->message, "the budget of the %s '%s' is spent: %s of %s",
+                 whose, name, spent, limit);
+    say_renewal(out, seen->wait_us);
+}
+
+static void refuse(const struct bills *bills, const struct budget_refusal *seen, bool is_team,
+                   struct bill_refusal *out)
+{
+    static const char *const limits[] = {[BUDGET_RPM] = "requests a minute",
+                                         [BUDGET_TPM] = "tokens a minute",
+                                         [BUDGET_CONCURRENT] = "requests at once"};
+    const char *whose = is_team ? "team" : "key";
+    struct keys_account account = {0};
+
+    keys_get(bills->keys, seen->number, &account);
+    *out = (struct bill_refusal){.status = 429};
+    if (seen->wait_us >= 0)
+        out->retry_s = seen->wait_us / 1000000 < 86400 ? (int)(seen->wait_us / 1000000) + 1 : 86400;
+    if (seen->word == BUDGET_SPENT) {
+        say_spent(out, whose, account.name, seen);
+        return;
+    }
+    out->type = "rate_limit_error";
+    out->code = "rate_limit_exceeded";
+    snprintf(out->message, sizeof out->message, "the %s '%s' may make %lld %s; try again in %d s",
+             whose, account.name, (long long)seen->limit, limits[seen->word], out->retry_s);
+}
+
+static bool refuse_unrecorded(const struct bills *bills, const struct keys_account *account,
+                              struct bill_refusal *out)
+{
+    struct keys_account team = {0};
+
+    keys_get(bills->keys, account->team, &team);
+    if (!account->has_budget && !team.has_budget)
+        return false;
+    *out = (struct bill_refusal){.status = 503, .type = "server_error", .retry_s = 5};
+    out->code = "ledger_unavailable";
+    snprintf(out->message, sizeof out->message,
+             "what this request costs could not be recorded; keys with a budget wait until it can");
+    return true;
+}
+
+static void refuse_model(const struct keys_account *account, struct bill_refusal *out)
+{
+    *out = (struct bill_refusal){
+        .status = 403, .type = "invalid_request_error", .code = "model_not_allowed"};
+    snprintf(out->message, sizeof out->message, "the key '%s' may not ask for this model",
+             account->name);
+}
+
+/* ---- a request's ---- */
+
+static bool allows(const struct bills *bills, const struct keys_account *account,
+                   struct slice model)
+{
+    struct keys_account team;
+
+    return keys_allow(account, model) &&
+           (!keys_get(bills->keys, account->team, &team) || keys_allow(&team, model));
+}
+
+static struct bill *make(struct bills *bills, const struct keys_account *account, int at)
+{
+    struct bill *bill = mem_new(sizeof *bill);
+
+    bill->bills = bills;
+    bill->account = *account;
+    bill->at = at;
+    bill->users = 1;
+    bill->usage = chunk_usage_none();
+    return bill;
+}
+
+bool bill_open(struct bills *bills, const struct keys_account *account,
+               const struct bill_request *request, struct bill **bill, struct bill_refusal *refusal)
+{
+    struct budget_refusal seen = {0};
+
+    *bill = NULL;
+    if (!allows(bills, account, request->model)) {
+        refuse_model(account, refusal);
+        return false;
+    }
+    int at = take(bills, account, request->id);
+    if (at < 0)
+        return !refuse_unrecorded(bills, account, refusal);
+    struct journal_slot *slot = slot_of(bills, at);
+    slot->endpoint = request->endpoint;
+    slot->generation = request->generation;
+    set_text(slot->model, sizeof slot->model, request->model);
+    if (!budget_enter(bills->budget, bills->seat, slot, request->tokens, loop_now_us(),
+                      slot->started_us / 1000000, &seen)) {
+        journal_set(bills->journal, at, SLOT_FREE);
+        refuse(bills, &seen, seen.number != account->number, refusal);
+        return false;
+    }
+    journal_set(bills->journal, at, SLOT_OPEN);
+    *bill = make(bills, account, at);
+    return true;
+}
+
+const struct keys_account *bill_account(const struct bill *bill)
+{
+    return &bill->account;
+}
+
+const char *bill_team(const struct bill *bill)
+{
+    static struct keys_account team;
+
+    return keys_get(bill->bills->keys, bill->account.team, &team) ? team.name : NULL;
+}
+
+int64_t bill_left(const struct bill *bill)
+{
+    return budget_left(bill->bills->budget, &bill->account, wall_us() / 1000000);
+}
+
+static bool is_low(const struct bill *bill, int32_t number)
+{
+    struct keys_account account;
+
+    if (!keys_get(bill->bills->keys, number, &account) || !account.has_budget)
+        return false;
+    struct budget_purse purse = budget_look(bill->bills->budget, number, wall_us() / 1000000);
+    return account.warns_at < account.budget && purse.spent >= account.warns_at;
+}
+
+bool bill_is_low(const struct bill *bill)
+{
+    return is_low(bill, bill->account.number) || is_low(bill, bill->account.team);
+}
+
+void bill_end(struct bill *bill, int status, const char *code, struct slice target,
+              int64_t first_ms, int64_t total_ms)
+{
+    struct journal_slot *slot = slot_of(bill->bills, bill->at);
+
+    slot->status = status;
+    slot->first_ms = first_ms;
+    slot->total_ms = total_ms;
+    set_text(slot->code, sizeof slot->code, slice_of(code));
+    set_text(slot->target, sizeof slot->target, target);
+}
+
+static void release(struct bill *bill)
+{
+    if (--bill->users == 0)
+        mem_free(bill);
+}
+
+static void fill_usage(struct journal_slot *slot, const struct chunk_usage *usage, int64_t cost,
+                       bool is_estimated)
+{
+    slot->prompt = usage->prompt;
+    slot->completion = usage->completion;
+    slot->cached = usage->cached;
+    slot->reasoning = usage->reasoning;
+    slot->cost = cost;
+    slot->is_estimated = is_estimated;
+}
+
+/* From here on a death is settled with what the slot says. */
+static void settling(struct bills *bills, int at)
+{
+    struct journal_slot *slot = slot_of(bills, at);
+
+    slot->ended_us = wall_us();
+    slot->op = budget_next(bills->budget, bills->seat);
+    journal_set(bills->journal, at, SLOT_SETTLING);
+}
+
+void bill_close(struct bill *bill)
+{
+    if (!bill)
+        return;
+    struct bills *bills = bill->bills;
+    struct journal_slot *slot = slot_of(bills, bill->at);
+    fill_usage(slot, &bill->usage, bill->cost, bill->is_estimated);
+    slot->number = bill->items;
+    settling(bills, bill->at);
+    budget_leave(bills->budget, bills->seat, slot, bill->tokens, loop_now_us());
+    journal_set(bills->journal, bill->at, SLOT_CLOSED);
+    release(bill);
+}
+
+/* ---- an attempt's ---- */
+
+/* Millionths of a micro-dollar. */
+static int64_t product(int64_t tokens, int64_t price)
+{
+    return tokens > 0 ? tokens * price : 0;
+}
+
+int64_t bill_cost(const struct bill_price *price, const struct chunk_usage *usage)
+{
+    int64_t cached = usage->cached > 0 ? usage->cached : 0;
+    int64_t reasoning = usage->reasoning > 0 ? usage->reasoning : 0;
+
+    if (cached > usage->prompt) /* it is a part of it, as reasoning is of the completion */
+        cached = usage->prompt > 0 ? usage->prompt : 0;
+    if (reasoning > usage->completion)
+        reasoning = usage->completion > 0 ? usage->completion : 0;
+    int64_t sum = product(usage->prompt - cached, price->input) + product(cached, price->cached) +
+                  product(usage->completion - reasoning, price->output) +
+                  product(reasoning, price->reasoning);
+    return (sum + 999999) / 1000000;
+}
+
+static int64_t cost_of_need(const struct bill_price *price, struct bill_need need)
+{
+    struct bill_price dearest = *price;
+    struct chunk_usage usage = {.prompt = need.prompt, .completion = need.completion};
+
+    if (dearest.reasoning > dearest.output)
+        dearest.output = dearest.reasoning;
+    return bill_cost(&dearest, &usage);
+}
+
+bool bill_send(struct bill *bill, struct slice target, const struct bill_price *price,
+               struct bill_need need, struct bill_item **item, struct bill_refusal *refusal)
+{
+    struct budget_refusal seen;
+
+    *item = NULL;
+    if (!bill)
+        return true;
+    struct bills *bills = bill->bills;
+    int at = take(bills, &bill->account, slot_of(bills, bill->at)->request);
+    if (at < 0)
+        return !refuse_unrecorded(bills, &bill->account, refusal);
+    struct journal_slot *slot = slot_of(bills, at);
+    slot->is_attempt = 1;
+    slot->number = bill->items + 1;
+    slot->reserved = cost_of_need(price, need);
+    memcpy(slot->model, slot_of(bills, bill->at)->model, sizeof slot->model);
+    set_text(slot->target, sizeof slot->target, target);
+    snprintf(slot->code, sizeof slot->code, "cancelled");
+    if (!budget_reserve(bills->budget, bills->seat, slot, slot->started_us / 1000000, &seen)) {
+        journal_set(bills->journal, at, SLOT_FREE);
+        refuse(bills, &seen, seen.number != bill->account.number, refusal);
+        return false;
+    }
+    journal_set(bills->journal, at, SLOT_OPEN);
+    bill->items++;
+    bill->users++;
+    *item = mem_new(sizeof **item);
+    **item = (struct bill_item){.bill = bill, .at = at, .price = *price, .need = need};
+    return true;
+}
+
+void bill_item_note(struct bill_item *item, const char *code)
+{
+    if (item)
+        snprintf(slot_of(item->bill->bills, item->at)->code,
+                 sizeof slot_of(item->bill->bills, item->at)->code, "%s", code);
+}
+
+/* What is charged: the provider's word, completed by what we saw where it did not come; true when
+ * some of it is guessed. */
+static bool reckon(const struct bill_item *item, const struct bill_outcome *outcome,
+                   struct chunk_usage *usage)
+{
+    bool has_prompt = outcome->usage.prompt >= 0, has_answer = outcome->usage.completion >= 0;
+    int64_t seen = (outcome->said_bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
+
+    *usage = outcome->usage;
+    if (!outcome->was_sent || (outcome->status >= 400 && !has_prompt && !has_answer))
+        return false; /* nobody charges for these */
+    if (!has_prompt)
+        usage->prompt = item->need.prompt;
+    if (!has_answer)
+        usage->completion = seen;
+    return !has_prompt || !has_answer;
+}
+
+static void add_up(struct bill *bill, const struct journal_slot *slot,
+                   const struct chunk_usage *usage)
+{
+    chunk_usage_add(&bill->usage, usage);
+    bill->cost += slot->cost;
+    bill->tokens +=
+        (usage->prompt > 0 ? usage->prompt : 0) + (usage->completion > 0 ? usage->completion : 0);
+    bill->is_estimated = bill->is_estimated || slot->is_estimated;
+}
+
+/* Once a window, when the soft limit is passed. */
+static void log_low(struct bills *bills, int32_t number)
+{
+    struct keys_account account;
+
+    if (!number || !keys_get(bills->keys, number, &account))
+        return;
+    struct budget_purse purse = budget_look(bills->budget, number, wall_us() / 1000000);
+    struct log_line line = log_begin(LOG_WARN, "budget_low");
+    log_str(&line, "name", account.name);
+    log_int(&line, "spent", purse.spent);
+    log_int(&line, "budget", account.budget);
+    log_end(&line);
+}
+
+void bill_item_end(struct bill_item *item, const struct bill_outcome *outcome)
+{
+    struct chunk_usage usage;
+
+    if (!item)
+        return;
+    struct bills *bills = item->bill->bills;
+    struct journal_slot *slot = slot_of(bills, item->at);
+    bool is_estimated = reckon(item, outcome, &usage);
+    fill_usage(slot, &usage, bill_cost(&item->price, &usage), is_estimated);
+    slot->status = outcome->status;
+    slot->first_ms = outcome->first_ms;
+    slot->total_ms = outcome->total_ms;
+    settling(bills, item->at);
+    log_low(bills, budget_settle(bills->budget, bills->seat, slot, slot->ended_us / 1000000));
+    add_up(item->bill, slot, &usage);
+    journal_set(bills->journal, item->at, SLOT_CLOSED);
+    release(item->bill);
+    mem_free(item);
+}
+
+void bill_item_drop(struct bill_item *item)
+{
+    struct bill_outcome outcome = {.usage = chunk_usage_none(), .first_ms = -1, .total_ms = -1};
+
+    bill_item_end(item, &outcome);
+}

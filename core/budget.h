@@ -1,0 +1,82 @@
+/* budget.h -- what each key and team has spent, reserved and under way, in memory that all workers
+ * share.
+ *
+ * Each change is whole: of the key and its team, or of neither, and a worker
+ * killed at any instant has made it or has not, which the number of the change
+ * tells (budget_applied).  Money is in micro-dollars.  It knows the journal's
+ * slots, whose changes these are, and the limits in keys.h, but no ledger. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "journal.h"
+#include "keys.h"
+
+enum { BUDGET_SEATS = 256 }; /* workers, the dead that are not yet settled among them */
+
+struct budget;
+
+enum budget_word {
+    BUDGET_GRANTED,
+    BUDGET_SPENT, /* nothing is left of the budget, or too little for this attempt */
+    BUDGET_RPM,
+    BUDGET_TPM,
+    BUDGET_CONCURRENT,
+};
+
+struct budget_refusal { /* the first of key and team that is in the way */
+    enum budget_word word;
+    int32_t number;       /* whose limit it is */
+    int64_t limit, spent; /* of a budget: micro-dollars, spent and reserved */
+    int64_t needed;       /* for an attempt */
+    int64_t wait_us;      /* until it is worth to ask again; -1: not known */
+};
+
+struct budget_purse { /* as it stands; a plain value */
+    int64_t spent;    /* in the window that runs */
+    int64_t reserved, inflight;
+    int64_t starts_s, renews_s, next_s; /* wall clock; renews_s 0: never */
+    int64_t total;                      /* spent since the memory was made */
+};
+
+struct budget *budget_new(struct keys *keys); /* in memory that children share; keys is borrowed */
+void budget_free(struct budget *budget);
+uint64_t budget_run(const struct budget *budget); /* a number that no other has */
+
+/* A seat that is this worker's until it is dead and settled; -1: none is free. */
+int budget_sit(struct budget *budget);
+
+/* A request begins that may use so many tokens; slot says whose it is. */
+bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
+                  int64_t now_us, int64_t wall_s, struct budget_refusal *refusal);
+/* It is over, having used so many. */
+void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
+                  int64_t now_us);
+
+/* The number of the change that closes a slot, for slot->op; before it is SETTLING. */
+uint64_t budget_next(struct budget *budget, int seat);
+
+/* An attempt may cost slot->reserved; and did cost slot->cost.  budget_settle gives the number of a
+ * key or team that has passed its soft limit by that; 0: none has. */
+bool budget_reserve(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s,
+                    struct budget_refusal *refusal);
+int32_t budget_settle(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s);
+
+struct budget_purse budget_look(struct budget *budget, int32_t number, int64_t wall_s);
+/* What the key may still spend, its team's budget considered; -1: any amount. */
+int64_t budget_left(struct budget *budget, const struct keys_account *account, int64_t wall_s);
+
+/* ---- the clerk's ---- */
+
+/* Begins to settle what a dead worker left: closing a slot in its place counts as its own. */
+bool budget_applied(const struct budget *budget, int seat, uint64_t op);
+void budget_stand(struct budget *budget, int seat); /* the seat is free again */
+
+/* The window that runs, and its sum; only when nothing was spent since total was read: else
+ * false. */
+bool budget_set(struct budget *budget, int32_t number, const struct budget_purse *purse);
+/* When the window after this one begins, renews_s being this one's end. */
+void budget_renew(struct budget *budget, int32_t number, int64_t renews_s, int64_t next_s,
+                  int64_t wall_s);
+void budget_add(struct budget *budget, int32_t number, int64_t spent, int64_t reserved);
+
+bool budget_is_loaded(const struct budget *budget);
+void budget_loaded(struct budget *budget); /* all keys are in: requests may come */

@@ -1,0 +1,41 @@
+/* clerk.h -- the process that keeps the ledger, as the master has it: started, restarted, ended.
+ *
+ * It alone writes keys and sums, takes what workers' journals hold into the
+ * database, and answers what operators ask of these.  No worker ever waits for
+ * it.  Where the configuration has no ledger there is none. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "slice.h"
+#include <sys/types.h>
+
+struct budget;
+struct clerk;
+struct keys;
+
+struct clerk_settings {
+    const char *folder;   /* the data folder; copied */
+    const char *timezone; /* of budgets' windows; copied */
+    struct keys *keys;    /* borrowed, like the next */
+    struct budget *budget;
+};
+
+struct clerk *clerk_new(const struct clerk_settings *settings);
+
+/* The configuration has a ledger from now on, or no longer: what is owed is written all the same.
+ */
+void clerk_want(struct clerk *clerk, bool is_wanted);
+/* Starts it when it is wanted and not there; gives when to call again (monotonic). */
+int64_t clerk_turn(struct clerk *clerk, int64_t now_us);
+bool clerk_is_ready(const struct clerk *clerk); /* workers may start: it is loaded, or not wanted */
+bool clerk_reap(struct clerk *clerk, pid_t pid, int status); /* true: it was the clerk */
+
+/* Whether it answers that request ("GET /keys …").  Then clerk_pass hands the connection over,
+ * whose own descriptor stays the caller's to close; false: it does not take it now. */
+bool clerk_answers(struct slice request);
+bool clerk_pass(struct clerk *clerk, int fd, struct slice request);
+
+/* Lets it write what is left, and waits for its end; accepts NULL. */
+void clerk_free(struct clerk *clerk);
+
+/* Where journals are in a data folder, for workers; the caller's to free. */
+char *clerk_journals(const char *folder);

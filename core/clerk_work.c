@@ -1,0 +1,453 @@
+/* clerk_work.c -- one loop: what workers have closed, what the dead have left, who asks.
+ *
+ * A pass takes all closed slots of all journals into one transaction; when that is on disk they
+ * are free again.  Killed in between, the next clerk finds them closed and adds them once more,
+ * which adds nothing.  While nothing can be written they stay where they are. */
+/* SPDX-License-Identifier: MIT */
+#include "clerk_work.h"
+#include "budget.h"
+#include "ledger.h"
+#include "log.h"
+#include "loop.h"
+#include "lua_clerk.h"
+#include "mem.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PASS_MS = 20,    /* between two passes; what a power failure may lose */
+    RETRY_MS = 1000, /* after a failure */
+    GROUP = 2000,    /* slots in one transaction */
+    SEND_SECONDS = 5,
+    REQUEST_MAX = 64 * 1024,
+};
+
+static const int64_t LOOK_US = 250 * 1000; /* for new journals, and dead ones */
+static const int64_t TURN_US = 1000000;
+
+struct office {
+    const struct clerk_work *work;
+    struct ledger *ledger;
+    struct lua_clerk *lua;
+    struct journal **journals;
+    size_t count;
+    char *folder; /* of the journals */
+    struct {
+        struct journal *journal;
+        int at;
+    } group[GROUP]; /* slots that the transaction holds */
+    size_t grouped;
+    int64_t look_at_us, turn_at_us, retry_at_us;
+    bool has_failed; /* and the log knows */
+};
+
+/* ---- what is closed ---- */
+
+static bool is_ours(const struct office *office, const struct journal *journal)
+{
+    return journal_run(journal) == budget_run(office->work->budget);
+}
+
+static void log_failure(struct office *office)
+{
+    office->retry_at_us = loop_now_us() + RETRY_MS * (int64_t)1000;
+    if (office->has_failed)
+        return;
+    office->has_failed = true;
+    struct log_line line = log_begin(LOG_ERROR, "ledger_unavailable");
+    log_str(&line, "error", ledger_problem(office->ledger));
+    log_end(&line);
+}
+
+/* Of an earlier master's worker, which could not tell these budgets itself. */
+static void count_foreign(struct office *office, struct journal_slot *slot)
+{
+    struct budget *budget = office->work->budget;
+    int64_t held = slot->counted == budget_run(budget) ? slot->reserved : 0;
+
+    for (int i = 0; i < 2 && slot->is_attempt; i++) {
+        int32_t number = i ? slot->team : slot->account;
+        if (number > 0 && number < KEYS_MAX)
+            budget_add(budget, number, budget_is_loaded(budget) ? slot->cost : 0, -held);
+    }
+}
+
+static void free_group(struct office *office)
+{
+    for (size_t i = 0; i < office->grouped; i++) {
+        struct journal *journal = office->group[i].journal;
+        if (!is_ours(office, journal))
+            count_foreign(office, journal_slot(journal, office->group[i].at));
+        journal_set(journal, office->group[i].at, SLOT_FREE);
+    }
+}
+
+/* Writes the group; false: the ledger does not take it now. */
+static bool write_group(struct office *office)
+{
+    bool is_written = office->grouped == 0 || ledger_begin(office->ledger);
+
+    for (size_t i = 0; i < office->grouped && is_written; i++)
+        is_written =
+            ledger_add(office->ledger, journal_slot(office->group[i].journal, office->group[i].at));
+    is_written = is_written && (office->grouped == 0 || ledger_commit(office->ledger));
+    if (is_written) {
+        free_group(office);
+    } else {
+        log_failure(office);
+        ledger_rollback(office->ledger);
+    }
+    if (is_written && office->grouped && office->has_failed) {
+        office->has_failed = false;
+        struct log_line line = log_begin(LOG_INFO, "ledger_available");
+        log_end(&line);
+    }
+    office->grouped = 0;
+    return is_written;
+}
+
+/* All that is closed now; false when some of it could not be written. */
+static bool pass(struct office *office)
+{
+    for (size_t j = 0; j < office->count; j++) {
+        struct journal *journal = office->journals[j];
+        for (int at = 0; at < JOURNAL_SLOTS; at++) {
+            if (journal_state(journal, at) != SLOT_CLOSED)
+                continue;
+            office->group[office->grouped].journal = journal;
+            office->group[office->grouped++].at = at;
+            if (office->grouped == GROUP && !write_group(office))
+                return false;
+        }
+    }
+    return write_group(office);
+}
+
+/* ---- what the dead left ---- */
+
+static int64_t wall_us(void)
+{
+    return (int64_t)(loop_wall_seconds() * 1e6);
+}
+
+/* As its worker would have closed it, had it known no better: an attempt that left is charged what
+ * it reserved, which the row says. */
+static void fill(struct journal_slot *slot)
+{
+    if (slot->status == 0)
+        snprintf(slot->code, sizeof slot->code, "worker_died");
+    slot->ended_us = wall_us();
+    slot->total_ms = (slot->ended_us - slot->started_us) / 1000;
+    slot->first_ms = slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
+    slot->cost = slot->is_attempt ? slot->reserved : 0;
+    slot->is_estimated = slot->is_attempt;
+}
+
+static void change(struct office *office, int seat, struct journal_slot *slot)
+{
+    if (slot->is_attempt)
+        budget_settle(office->work->budget, seat, slot, slot->ended_us / 1000000);
+    else
+        budget_leave(office->work->budget, seat, slot, slot->tokens_held, loop_now_us());
+}
+
+static void settle_slot(struct office *office, struct journal *journal, int at)
+{
+    struct journal_slot *slot = journal_slot(journal, at);
+    enum journal_state state = journal_state(journal, at);
+    struct budget *budget = office->work->budget;
+    bool ours = is_ours(office, journal);
+    int seat = journal_seat(journal);
+
+    if (state == SLOT_OPENING && !(ours && budget_applied(budget, seat, slot->op))) {
+        journal_set(journal, at, SLOT_FREE); /* nothing was sent yet */
+        return;
+    }
+    if (state == SLOT_OPENING || state == SLOT_OPEN) {
+        fill(slot);
+        slot->op = ours ? budget_next(budget, seat) : 0;
+        journal_set(journal, at, SLOT_SETTLING);
+    }
+    if (ours && !budget_applied(budget, seat, slot->op))
+        change(office, seat, slot);
+    journal_set(journal, at, SLOT_CLOSED);
+}
+
+static void settle_dead(struct office *office, struct journal *journal)
+{
+    for (int at = 0; at < JOURNAL_SLOTS; at++) {
+        enum journal_state state = journal_state(journal, at);
+        if (state != SLOT_FREE && state != SLOT_CLOSED)
+            settle_slot(office, journal, at);
+    }
+}
+
+/* What an older master's worker, which lives on, holds: so much is not to be spent twice. */
+static void hold_foreign(struct office *office, struct journal *journal)
+{
+    struct budget *budget = office->work->budget;
+
+    for (int at = 0; at < JOURNAL_SLOTS; at++) {
+        struct journal_slot *slot = journal_slot(journal, at);
+        if (journal_state(journal, at) != SLOT_OPEN || !slot->is_attempt ||
+            slot->counted == budget_run(budget))
+            continue;
+        slot->counted = budget_run(budget);
+        for (int i = 0; i < 2; i++) {
+            int32_t number = i ? slot->team : slot->account;
+            if (number > 0 && number < KEYS_MAX)
+                budget_add(budget, number, 0, slot->reserved);
+        }
+    }
+}
+
+/* ---- journals ---- */
+
+static bool is_known(const struct office *office, const char *path)
+{
+    for (size_t i = 0; i < office->count; i++)
+        if (strcmp(journal_path(office->journals[i]), path) == 0)
+            return true;
+    return false;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+    return len > end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+static void add_journal(struct office *office, const char *path)
+{
+    struct journal *journal = is_known(office, path) ? NULL : journal_open(path);
+
+    if (!journal)
+        return;
+    office->journals = mem_resize(office->journals, (office->count + 1) * sizeof(struct journal *));
+    office->journals[office->count++] = journal;
+    if (!is_ours(office, journal) && !journal_is_dead(journal))
+        hold_foreign(office, journal);
+}
+
+static void find_journals(struct office *office)
+{
+    DIR *folder = opendir(office->folder);
+    char path[4096];
+
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        snprintf(path, sizeof path, "%s/%s", office->folder, entry->d_name);
+        if (ends_with(entry->d_name, ".journal"))
+            add_journal(office, path);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+/* Journals whose worker is gone are settled, and removed when the ledger has all of them. */
+static void look_at_journals(struct office *office)
+{
+    find_journals(office);
+    for (size_t i = office->count; i-- > 0;) {
+        struct journal *journal = office->journals[i];
+        if (!journal_is_dead(journal))
+            continue;
+        settle_dead(office, journal);
+        if (!pass(office) || !journal_is_empty(journal))
+            continue;
+        if (is_ours(office, journal))
+            budget_stand(office->work->budget, journal_seat(journal));
+        journal_remove(journal);
+        office->journals[i] = office->journals[--office->count];
+    }
+}
+
+static void settle_now(void *arg)
+{
+    find_journals(arg);
+    pass(arg);
+}
+
+/* ---- who asks ---- */
+
+static void send_all(int fd, struct slice bytes)
+{
+    while (bytes.len) {
+        ssize_t len = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        if (len <= 0)
+            return; /* whoever asked has left, or does not read */
+        bytes.ptr += len;
+        bytes.len -= (size_t)len;
+    }
+}
+
+static void answer(struct office *office, int fd, struct slice request)
+{
+    struct timeval patience = {SEND_SECONDS, 0};
+    struct buf out = {0};
+
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    lua_clerk_answer(office->lua, request, &out);
+    send_all(fd, buf_slice(&out));
+    buf_free(&out);
+}
+
+/* One request, with the connection that it came by.  False: the master is gone. */
+static bool hear(struct office *office)
+{
+    static char request[REQUEST_MAX];
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } room;
+    struct iovec bytes = {request, sizeof request};
+    struct msghdr packet = {
+        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof room};
+    ssize_t len = recvmsg(office->work->fd, &packet, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+    if (len <= 0)
+        return len < 0 && (errno == EAGAIN || errno == EINTR);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&packet);
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+        answer(office, fd, (struct slice){request, (size_t)len});
+        close(fd);
+    }
+    return true;
+}
+
+/* ---- the loop ---- */
+
+static void turn(struct office *office, int64_t now_us)
+{
+    if (now_us < office->retry_at_us)
+        return;
+    pass(office);
+    if (now_us >= office->look_at_us) {
+        office->look_at_us = now_us + LOOK_US;
+        look_at_journals(office);
+    }
+    if (now_us >= office->turn_at_us) {
+        office->turn_at_us = now_us + TURN_US;
+        lua_clerk_turn(office->lua);
+    }
+}
+
+static void run(struct office *office)
+{
+    struct pollfd polled = {.fd = office->work->fd, .events = POLLIN};
+
+    for (bool is_alone = false; !is_alone;) {
+        if (poll(&polled, 1, PASS_MS) > 0)
+            is_alone = !hear(office);
+        turn(office, loop_now_us());
+    }
+    look_at_journals(office); /* of workers that have ended */
+}
+
+/* ---- the beginning ---- */
+
+/* Waits for the clerk of a master that was killed to end. */
+static int lock_ledger(const char *folder)
+{
+    char path[4096];
+
+    mkdir(folder, 0700);
+    snprintf(path, sizeof path, "%s/ledger.lock", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    while (fd >= 0 && flock(fd, LOCK_EX) && errno == EINTR)
+        ;
+    return fd;
+}
+
+static struct ledger *open_ledger(const char *folder)
+{
+    struct buf problem = {0};
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/ledger.db", folder);
+    struct ledger *ledger = ledger_open(path, &problem);
+    if (!ledger) {
+        struct log_line line = log_begin(LOG_ERROR, "ledger_unavailable");
+        log_str(&line, "path", path);
+        log_text(&line, "error", buf_slice(&problem));
+        log_end(&line);
+    }
+    buf_free(&problem);
+    return ledger;
+}
+
+static struct lua_clerk *open_lua(struct office *office)
+{
+    struct buf problem = {0};
+    struct lua_clerk_settings settings = {
+        .ledger = office->ledger,
+        .keys = office->work->keys,
+        .budget = office->work->budget,
+        .settle = settle_now,
+        .arg = office,
+    };
+    struct lua_clerk *lua = lua_clerk_new(&settings, &problem);
+
+    if (!lua) {
+        struct log_line line = log_begin(LOG_ERROR, "clerk_failed");
+        log_text(&line, "error", buf_slice(&problem));
+        log_end(&line);
+    }
+    buf_free(&problem);
+    return lua;
+}
+
+/* What an earlier master left is in the ledger before its sums are read. */
+static bool load(struct office *office)
+{
+    bool is_again = budget_is_loaded(office->work->budget);
+
+    look_at_journals(office);
+    if (!pass(office) || !lua_clerk_load(office->lua, is_again))
+        return false;
+    budget_loaded(office->work->budget);
+    return true;
+}
+
+int clerk_work(const struct clerk_work *work)
+{
+    struct office *office = mem_new(sizeof *office);
+    char path[4096];
+    int status = 1;
+
+    setenv("TZ", work->timezone, 1);
+    tzset();
+    office->work = work;
+    snprintf(path, sizeof path, "%s/journal", work->folder);
+    office->folder = path;
+    int lock = lock_ledger(work->folder);
+    office->ledger = open_ledger(work->folder);
+    office->lua = office->ledger ? open_lua(office) : NULL;
+    if (office->lua && load(office)) {
+        run(office);
+        status = 0;
+    } else {
+        usleep(RETRY_MS * 1000); /* the master starts another */
+    }
+    lua_clerk_free(office->lua);
+    ledger_close(office->ledger);
+    for (size_t i = 0; i < office->count; i++)
+        journal_free(office->journals[i]);
+    mem_free(office->journals);
+    mem_free(office);
+    if (lock >= 0)
+        close(lock);
+    return status;
+}

@@ -1,0 +1,176 @@
+/* journal.c -- a mapped file: a head, the states side by side, the slots.
+ *
+ * What is stored there is the system's to keep: it outlives every process, though not a power
+ * failure.  All blocks are taken beforehand, as a mapped file on a full disk would kill. */
+/* SPDX-License-Identifier: MIT */
+#include "journal.h"
+#include "mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WARM = 1024 }; /* slots that mostly suffice, and then stay in the caches */
+
+static const uint64_t MAGIC = 0x314c4e4a52494557; /* "WEIRJNL1" */
+
+struct file {
+    uint64_t magic, run;
+    int64_t seat;
+    _Atomic uint32_t states[JOURNAL_SLOTS];
+    struct journal_slot slots[JOURNAL_SLOTS];
+};
+
+struct journal {
+    struct file *file;
+    char *path;
+    int fd;
+    int next; /* slot to look at first */
+    bool is_dead;
+};
+
+_Static_assert(sizeof(struct journal_slot) == 512, "a form that later versions read");
+
+static bool map(struct journal *journal)
+{
+    void *memory =
+        mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, MAP_SHARED, journal->fd, 0);
+
+    journal->file = memory == MAP_FAILED ? NULL : memory;
+    return journal->file != NULL;
+}
+
+/* Under a name that the clerk passes over until it is whole and locked. */
+static bool make(struct journal *journal, const char *draft)
+{
+    journal->fd = open(draft, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (journal->fd < 0 || flock(journal->fd, LOCK_EX | LOCK_NB))
+        return false;
+    errno = posix_fallocate(journal->fd, 0, sizeof(struct file));
+    return errno == 0 && map(journal);
+}
+
+struct journal *journal_new(const char *folder, uint64_t run, int seat)
+{
+    struct journal *journal = mem_new(sizeof *journal);
+    char name[64], draft[4096], path[4096];
+
+    journal->fd = -1;
+    snprintf(name, sizeof name, "%016llx-%d-%d", (unsigned long long)run, seat, (int)getpid());
+    snprintf(draft, sizeof draft, "%s/%s.new", folder, name);
+    snprintf(path, sizeof path, "%s/%s.journal", folder, name);
+    mkdir(folder, 0700);
+    if (make(journal, draft)) {
+        journal->file->magic = MAGIC;
+        journal->file->run = run;
+        journal->file->seat = seat;
+        journal->path = mem_dup(slice_of(path));
+        if (rename(draft, path) == 0)
+            return journal;
+    }
+    int why = errno;
+    unlink(draft);
+    journal_free(journal);
+    errno = why;
+    return NULL;
+}
+
+int journal_take(struct journal *journal)
+{
+    for (int i = 0; i < JOURNAL_SLOTS; i++) {
+        int at = (journal->next + i) % JOURNAL_SLOTS;
+        if (journal_state(journal, at) != SLOT_FREE)
+            continue;
+        journal->next = at + 1 == WARM ? 0 : at + 1;
+        memset(&journal->file->slots[at], 0, sizeof journal->file->slots[at]);
+        journal_set(journal, at, SLOT_OPENING);
+        return at;
+    }
+    return -1;
+}
+
+/* ---- both sides ---- */
+
+struct journal_slot *journal_slot(struct journal *journal, int at)
+{
+    return &journal->file->slots[at];
+}
+
+enum journal_state journal_state(const struct journal *journal, int at)
+{
+    return atomic_load_explicit(&journal->file->states[at], memory_order_acquire);
+}
+
+void journal_set(struct journal *journal, int at, enum journal_state state)
+{
+    atomic_store_explicit(&journal->file->states[at], state, memory_order_release);
+}
+
+uint64_t journal_run(const struct journal *journal)
+{
+    return journal->file->run;
+}
+
+int journal_seat(const struct journal *journal)
+{
+    return (int)journal->file->seat;
+}
+
+void journal_free(struct journal *journal)
+{
+    if (!journal)
+        return;
+    if (journal->file)
+        munmap(journal->file, sizeof *journal->file);
+    if (journal->fd >= 0)
+        close(journal->fd);
+    mem_free(journal->path);
+    mem_free(journal);
+}
+
+/* ---- the clerk ---- */
+
+struct journal *journal_open(const char *path)
+{
+    struct journal *journal = mem_new(sizeof *journal);
+    struct stat info;
+
+    journal->path = mem_dup(slice_of(path));
+    journal->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    bool is_whole = journal->fd >= 0 && fstat(journal->fd, &info) == 0 &&
+                    info.st_size == (off_t)sizeof(struct file) && map(journal);
+    if (is_whole && journal->file->magic == MAGIC)
+        return journal;
+    journal_free(journal);
+    return NULL;
+}
+
+bool journal_is_dead(struct journal *journal)
+{
+    if (!journal->is_dead)
+        journal->is_dead = flock(journal->fd, LOCK_EX | LOCK_NB) == 0;
+    return journal->is_dead;
+}
+
+bool journal_is_empty(const struct journal *journal)
+{
+    for (int i = 0; i < JOURNAL_SLOTS; i++)
+        if (journal_state(journal, i) != SLOT_FREE)
+            return false;
+    return true;
+}
+
+const char *journal_path(const struct journal *journal)
+{
+    return journal->path;
+}
+
+void journal_remove(struct journal *journal)
+{
+    unlink(journal->path);
+    journal_free(journal);
+}

@@ -1,0 +1,141 @@
+/* keys.c -- places by digest, accounts by number; each account under a counter of its own.
+ *
+ *   digest -> places[hash ...] -> number -> accounts[number]
+ *
+ * A place is taken once: its digest is written, then its number, and neither changes.  Of an
+ * account the counter is odd while it is written; a reader that saw it change reads again.  A
+ * writer that dies leaves it odd: readers then find nobody until the next clerk has written it. */
+/* SPDX-License-Identifier: MIT */
+#include "keys.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { PLACES = 4 * KEYS_MAX, TRIES = 1000 };
+
+struct place {
+    _Atomic int32_t number; /* 0: free */
+    _Atomic int64_t until_s;
+    unsigned char digest[SHA256_BYTES];
+};
+
+struct entry {
+    _Atomic uint32_t writes;
+    struct keys_account account;
+};
+
+struct keys {
+    struct place places[PLACES];
+    struct entry entries[KEYS_MAX];
+};
+
+struct keys *keys_new(void)
+{
+    void *memory = mmap(NULL, sizeof(struct keys), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    return memory;
+}
+
+void keys_free(struct keys *keys)
+{
+    if (keys)
+        munmap(keys, sizeof *keys);
+}
+
+/* ---- finding ---- */
+
+/* The digest is as good as random. */
+static size_t place_of(const unsigned char *digest)
+{
+    uint64_t hash;
+
+    memcpy(&hash, digest, sizeof hash);
+    return hash % PLACES;
+}
+
+/* The digest's place, or the free one where it would stand; NULL: all are taken. */
+static struct place *find(struct keys *keys, const unsigned char *digest)
+{
+    size_t first = place_of(digest);
+
+    for (size_t i = 0; i < PLACES; i++) {
+        struct place *place = &keys->places[(first + i) % PLACES];
+        if (!atomic_load_explicit(&place->number, memory_order_acquire) ||
+            sha256_equal(place->digest, digest))
+            return place;
+    }
+    return NULL;
+}
+
+bool keys_get(struct keys *keys, int32_t number, struct keys_account *account)
+{
+    if (number < 0 || number >= KEYS_MAX)
+        return false;
+    struct entry *entry = &keys->entries[number];
+    for (int i = 0; i < TRIES; i++) {
+        uint32_t before = atomic_load_explicit(&entry->writes, memory_order_acquire);
+        memcpy(account, &entry->account, sizeof *account);
+        atomic_thread_fence(memory_order_acquire);
+        if (before % 2 == 0 && before == atomic_load_explicit(&entry->writes, memory_order_relaxed))
+            return account->number == number && number > 0;
+    }
+    return false;
+}
+
+/* An unknown key is looked at as number 0, which nobody has. */
+bool keys_find(struct keys *keys, const unsigned char *digest, int64_t now_s,
+               struct keys_account *account)
+{
+    struct place *place = find(keys, digest);
+    int32_t number = place ? atomic_load(&place->number) : 0;
+    int64_t until_s = place ? atomic_load(&place->until_s) : 0;
+    bool is_known = keys_get(keys, number, account);
+    bool is_over = (until_s != 0) & (until_s <= now_s);
+    bool is_expired = (account->expires_s != 0) & (account->expires_s <= now_s);
+
+    return is_known & !is_over & !is_expired & !account->is_revoked;
+}
+
+bool keys_allow(const struct keys_account *account, struct slice model)
+{
+    const char *at = account->models;
+
+    if (!at[0])
+        return true;
+    for (const char *end; (end = strchr(at, ',')); at = end + 1)
+        if (slice_equal((struct slice){at, (size_t)(end - at)}, model))
+            return true;
+    return false;
+}
+
+/* ---- writing ---- */
+
+bool keys_put(struct keys *keys, const struct keys_account *account)
+{
+    if (account->number <= 0 || account->number >= KEYS_MAX)
+        return false;
+    struct entry *entry = &keys->entries[account->number];
+    uint32_t writes = atomic_load(&entry->writes) | 1;
+    atomic_store_explicit(&entry->writes, writes, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    entry->account = *account;
+    atomic_store_explicit(&entry->writes, writes + 1, memory_order_release);
+    return true;
+}
+
+bool keys_put_digest(struct keys *keys, const unsigned char *digest, int32_t number,
+                     int64_t until_s)
+{
+    struct place *place = find(keys, digest);
+
+    if (!place)
+        return false;
+    atomic_store(&place->until_s, until_s);
+    if (atomic_load(&place->number))
+        return true;
+    memcpy(place->digest, digest, SHA256_BYTES);
+    atomic_store_explicit(&place->number, number, memory_order_release);
+    return true;
+}

@@ -1,0 +1,317 @@
+/* ledger.c -- tables, and statements prepared once.
+ *
+ * WAL and synchronous=FULL: what was committed outlives a power failure.  Sums are kept by the
+ * quarter of an hour, of which every time zone's day is made. */
+/* SPDX-License-Identifier: MIT */
+#include "ledger.h"
+#include "journal.h"
+#include "mem.h"
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+enum { COLUMNS_MAX = 32, BUSY_MS = 10000, QUARTER_US = 900 * 1000000 };
+
+static const char schema[] =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
+    "PRAGMA temp_store=MEMORY;"
+    "CREATE TABLE IF NOT EXISTS accounts(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,"
+    " name TEXT NOT NULL, team INTEGER, sha256 BLOB, prefix TEXT, old_sha256 BLOB, old_until"
+    " INTEGER, models TEXT, labels TEXT, rpm INTEGER, tpm INTEGER, concurrent INTEGER, budget"
+    " INTEGER, period TEXT, soft REAL, expires INTEGER, created INTEGER NOT NULL, revoked INTEGER,"
+    " UNIQUE(kind, name));"
+    "CREATE TABLE IF NOT EXISTS requests(id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, key"
+    " INTEGER, team INTEGER, model TEXT, endpoint TEXT, status INTEGER, code TEXT, target TEXT,"
+    " first_ms INTEGER, total_ms INTEGER, attempts INTEGER, prompt INTEGER, completion INTEGER,"
+    " cached INTEGER, reasoning INTEGER, cost INTEGER NOT NULL, estimated INTEGER, generation"
+    " INTEGER);"
+    "CREATE INDEX IF NOT EXISTS requests_time ON requests(time);"
+    "CREATE INDEX IF NOT EXISTS requests_key ON requests(key, time);"
+    "CREATE TABLE IF NOT EXISTS attempts(request TEXT NOT NULL, number INTEGER NOT NULL, time"
+    " INTEGER NOT NULL, ended INTEGER NOT NULL, key INTEGER, team INTEGER, model TEXT, target TEXT,"
+    " status INTEGER, code TEXT, first_ms INTEGER, total_ms INTEGER, prompt INTEGER, completion"
+    " INTEGER, cached INTEGER, reasoning INTEGER, cost INTEGER NOT NULL, estimated INTEGER,"
+    " PRIMARY KEY(request, number)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS sums(quarter INTEGER NOT NULL, key INTEGER NOT NULL, team INTEGER"
+    " NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, requests INTEGER, errors INTEGER,"
+    " attempts INTEGER, prompt INTEGER, completion INTEGER, cached INTEGER, reasoning INTEGER, cost"
+    " INTEGER, estimated INTEGER, PRIMARY KEY(quarter, key, team, model, target)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS sums_key ON sums(key, quarter);"
+    "PRAGMA user_version=1;";
+
+static const char add_request[] =
+    "INSERT OR IGNORE INTO requests VALUES"
+    "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+static const char add_attempt[] =
+    "INSERT OR IGNORE INTO attempts VALUES"
+    "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+static const char add_sum[] =
+    "INSERT INTO sums VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    " ON CONFLICT DO UPDATE SET requests=requests+?6, errors=errors+?7, attempts=attempts+?8,"
+    " prompt=prompt+?9, completion=completion+?10, cached=cached+?11, reasoning=reasoning+?12,"
+    " cost=cost+?13, estimated=estimated+?14";
+
+struct ledger {
+    sqlite3 *db;
+    sqlite3_stmt *request, *attempt, *sum;
+};
+
+static bool prepare(struct ledger *ledger)
+{
+    const char *const texts[] = {add_request, add_attempt, add_sum};
+    sqlite3_stmt **statements[] = {&ledger->request, &ledger->attempt, &ledger->sum};
+
+    for (int i = 0; i < 3; i++)
+        if (sqlite3_prepare_v3(ledger->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, statements[i],
+                               NULL))
+            return false;
+    return true;
+}
+
+struct ledger *ledger_open(const char *path, struct buf *problem)
+{
+    struct ledger *ledger = mem_new(sizeof *ledger);
+    mode_t mask = umask(0077);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+
+    bool is_open = sqlite3_open_v2(path, &ledger->db, flags, NULL) == SQLITE_OK &&
+                   sqlite3_busy_timeout(ledger->db, BUSY_MS) == SQLITE_OK &&
+                   sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
+                   prepare(ledger);
+    umask(mask);
+    if (is_open)
+        return ledger;
+    buf_add_text(problem, ledger_problem(ledger));
+    ledger_close(ledger);
+    return NULL;
+}
+
+void ledger_close(struct ledger *ledger)
+{
+    if (!ledger)
+        return;
+    sqlite3_finalize(ledger->request);
+    sqlite3_finalize(ledger->attempt);
+    sqlite3_finalize(ledger->sum);
+    sqlite3_close(ledger->db);
+    mem_free(ledger);
+}
+
+const char *ledger_problem(const struct ledger *ledger)
+{
+    return sqlite3_errmsg(ledger->db);
+}
+
+static bool run(struct ledger *ledger, const char *sql)
+{
+    return sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+bool ledger_begin(struct ledger *ledger)
+{
+    return run(ledger, "BEGIN IMMEDIATE");
+}
+
+bool ledger_commit(struct ledger *ledger)
+{
+    return run(ledger, "COMMIT");
+}
+
+void ledger_rollback(struct ledger *ledger)
+{
+    run(ledger, "ROLLBACK");
+}
+
+/* ---- slots ---- */
+
+struct binding { /* parameters, in order */
+    sqlite3_stmt *statement;
+    int at;
+};
+
+static void bind_text(struct binding *to, const char *text)
+{
+    sqlite3_bind_text(to->statement, ++to->at, text, -1, SQLITE_STATIC);
+}
+
+static void bind_number(struct binding *to, int64_t number)
+{
+    sqlite3_bind_int64(to->statement, ++to->at, number);
+}
+
+static void bind_known(struct binding *to, int64_t number) /* -1: NULL */
+{
+    if (number < 0)
+        sqlite3_bind_null(to->statement, ++to->at);
+    else
+        bind_number(to, number);
+}
+
+static void bind_usage(struct binding *to, const struct journal_slot *slot)
+{
+    bind_known(to, slot->prompt);
+    bind_known(to, slot->completion);
+    bind_known(to, slot->cached);
+    bind_known(to, slot->reasoning);
+    bind_number(to, slot->cost);
+    bind_number(to, slot->is_estimated);
+}
+
+static bool step(struct binding *to)
+{
+    bool is_done = sqlite3_step(to->statement) == SQLITE_DONE;
+
+    sqlite3_reset(to->statement);
+    return is_done;
+}
+
+static bool write_request(struct ledger *ledger, const struct journal_slot *slot)
+{
+    static const char *const endpoints[] = {"chat", "completions", "embeddings"};
+    struct binding to = {ledger->request, 0};
+
+    bind_text(&to, slot->request);
+    bind_number(&to, slot->started_us);
+    bind_number(&to, slot->account);
+    bind_number(&to, slot->team);
+    bind_text(&to, slot->model);
+    bind_text(&to, endpoints[slot->endpoint % 3]);
+    bind_number(&to, slot->status);
+    bind_text(&to, slot->code);
+    bind_text(&to, slot->target);
+    bind_known(&to, slot->first_ms);
+    bind_known(&to, slot->total_ms);
+    bind_number(&to, slot->number);
+    bind_usage(&to, slot);
+    bind_number(&to, slot->generation);
+    return step(&to);
+}
+
+static bool write_attempt(struct ledger *ledger, const struct journal_slot *slot)
+{
+    struct binding to = {ledger->attempt, 0};
+
+    bind_text(&to, slot->request);
+    bind_number(&to, slot->number);
+    bind_number(&to, slot->started_us);
+    bind_number(&to, slot->ended_us);
+    bind_number(&to, slot->account);
+    bind_number(&to, slot->team);
+    bind_text(&to, slot->model);
+    bind_text(&to, slot->target);
+    bind_number(&to, slot->status);
+    bind_text(&to, slot->code);
+    bind_known(&to, slot->first_ms);
+    bind_known(&to, slot->total_ms);
+    bind_usage(&to, slot);
+    return step(&to);
+}
+
+static void bind_sum(struct binding *to, const struct journal_slot *slot, int64_t tokens)
+{
+    bind_number(to, slot->is_attempt && tokens > 0 ? tokens : 0);
+}
+
+/* Tokens and cost are the attempts'; a request counts itself. */
+static bool write_sum(struct ledger *ledger, const struct journal_slot *slot)
+{
+    struct binding to = {ledger->sum, 0};
+
+    bind_number(&to, slot->ended_us / QUARTER_US);
+    bind_number(&to, slot->account);
+    bind_number(&to, slot->team);
+    bind_text(&to, slot->model);
+    bind_text(&to, slot->target);
+    bind_number(&to, !slot->is_attempt);
+    bind_number(&to, !slot->is_attempt && (slot->status >= 400 || slot->status == 0));
+    bind_number(&to, slot->is_attempt);
+    bind_sum(&to, slot, slot->prompt);
+    bind_sum(&to, slot, slot->completion);
+    bind_sum(&to, slot, slot->cached);
+    bind_sum(&to, slot, slot->reasoning);
+    bind_sum(&to, slot, slot->cost);
+    bind_sum(&to, slot, slot->is_estimated);
+    return step(&to);
+}
+
+bool ledger_add(struct ledger *ledger, const struct journal_slot *slot)
+{
+    bool is_written = slot->is_attempt ? write_attempt(ledger, slot) : write_request(ledger, slot);
+
+    return is_written && (sqlite3_changes(ledger->db) == 0 || write_sum(ledger, slot));
+}
+
+/* ---- asking ---- */
+
+static void bind_value(sqlite3_stmt *statement, int at, const struct ledger_value *value)
+{
+    switch (value->type) {
+    case LEDGER_NULL: sqlite3_bind_null(statement, at); break;
+    case LEDGER_NUMBER:
+        if (value->number == (double)(int64_t)value->number)
+            sqlite3_bind_int64(statement, at, (int64_t)value->number);
+        else
+            sqlite3_bind_double(statement, at, value->number);
+        break;
+    case LEDGER_TEXT:
+        sqlite3_bind_text(statement, at, value->text.ptr, (int)value->text.len, SQLITE_STATIC);
+        break;
+    case LEDGER_BLOB:
+        sqlite3_bind_blob(statement, at, value->text.ptr, (int)value->text.len, SQLITE_STATIC);
+        break;
+    }
+}
+
+static struct ledger_value value_of(sqlite3_stmt *statement, int at)
+{
+    struct ledger_value value = {LEDGER_NULL, 0, {NULL, 0}};
+
+    switch (sqlite3_column_type(statement, at)) {
+    case SQLITE_NULL: return value;
+    case SQLITE_INTEGER:
+    case SQLITE_FLOAT:
+        value.type = LEDGER_NUMBER;
+        value.number = sqlite3_column_double(statement, at);
+        return value;
+    default:
+        value.type = LEDGER_TEXT;
+        value.text.ptr = sqlite3_column_blob(statement, at);
+        value.text.len = (size_t)sqlite3_column_bytes(statement, at);
+        return value;
+    }
+}
+
+static void give_row(sqlite3_stmt *statement, void (*give)(void *arg, const struct ledger_row *row),
+                     void *arg)
+{
+    struct ledger_value values[COLUMNS_MAX];
+    const char *names[COLUMNS_MAX];
+    int count = sqlite3_column_count(statement);
+    struct ledger_row row = {0, names, values};
+
+    for (int i = 0; i < count && i < COLUMNS_MAX; i++, row.count++) {
+        names[i] = sqlite3_column_name(statement, i);
+        values[i] = value_of(statement, i);
+    }
+    if (give)
+        give(arg, &row);
+}
+
+bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_value *values,
+                size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg)
+{
+    sqlite3_stmt *statement = NULL;
+    int result;
+
+    if (sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        bind_value(statement, (int)i + 1, &values[i]);
+    while ((result = sqlite3_step(statement)) == SQLITE_ROW)
+        give_row(statement, row, arg);
+    return sqlite3_finalize(statement) == SQLITE_OK && result == SQLITE_DONE;
+}
+
+int64_t ledger_last_id(const struct ledger *ledger)
+{
+    return sqlite3_last_insert_rowid(ledger->db);
+}

@@ -1,0 +1,106 @@
+--- clerk_words.lua -- the words in which people give limits of keys, and how they are shown.
+local words = {}
+
+local UNIT = { [""] = 1, k = 1e3, m = 1e6 }
+local SECONDS = { s = 1, m = 60, h = 3600, d = 86400, w = 7 * 86400 }
+local PERIOD = {
+  day = "day", daily = "day", week = "week", weekly = "week", month = "month", monthly = "month",
+  total = "total",
+}
+local MAX_MONEY = 1e9 -- dollars: exact in a double of micro-dollars
+
+--- "100k" is 100000; "none" is no limit, false.
+---@return number|false|nil, string|nil
+function words.count(text)
+  if text == "none" then return false end
+  local number, unit = tostring(text):lower():match("^(%d+%.?%d*)([km]?)$")
+  local count = number and tonumber(number) * UNIT[unit]
+  if not count or count < 1 or count > 1e12 or count % 1 ~= 0 then
+    return nil, 'must be a whole number such as 60, "100k" or "2m", or "none"'
+  end
+  return count
+end
+
+--- "50usd/month": micro-dollars and the period; without one it is for good. "none": no budget.
+---@return number|false|nil, string|nil
+function words.budget(text)
+  if text == "none" then return false end
+  local lower = tostring(text):lower()
+  local amount, period = lower:match("^(%d+%.?%d*)usd/?(%a*)$")
+  if not amount then amount, period = lower:match("^%$(%d+%.?%d*)/?(%a*)$") end
+  period = period and (period == "" and "total" or PERIOD[period])
+  if not amount or not period or tonumber(amount) > MAX_MONEY then
+    return nil, 'must be like "50usd/month" (or day, week, total), or "none"'
+  end
+  return math.floor(tonumber(amount) * 1e6 + 0.5), period
+end
+
+--- "90d" is so many seconds.
+---@return number|nil, string|nil
+function words.span(text)
+  local number, unit = tostring(text):match("^(%d+)([smhdw])$")
+  if not number or tonumber(number) > 1e6 then
+    return nil, 'must be a time such as "30m", "12h", "90d" or "4w"'
+  end
+  return tonumber(number) * SECONDS[unit]
+end
+
+--- A share, "80%" or 0.8.
+---@return number|nil, string|nil
+function words.share(text)
+  local percent = tostring(text):match("^(%d+%.?%d*)%%$")
+  local share = percent and tonumber(percent) / 100 or tonumber(text)
+  if not share or share <= 0 or share > 1 then return nil, 'must be a share such as "80%"' end
+  return share
+end
+
+--- A name of a key, a team or a label: it stands in logs, paths and metrics.
+---@return string|nil, string|nil
+function words.name(text)
+  text = tostring(text)
+  if #text > 63 or not text:find("^[%w][%w._@-]*$") then
+    return nil, "must have letters, digits and . _ - @ only, 63 at most, and begin with a letter "
+      .. "or a digit"
+  end
+  return text
+end
+
+--- "default,fast" or a list, as the names with a comma behind each; "any" is every model.
+---@return string|false|nil, string|nil
+function words.models(value)
+  if value == "any" then return false end
+  local list = {}
+  local text = type(value) == "table" and table.concat(value, ",") or tostring(value)
+  for name in text:gmatch("[^,]+") do list[#list + 1] = name:match("^%s*(.-)%s*$") end
+  local joined = table.concat(list, ",") .. ","
+  if #list == 0 or #joined > 500 or joined:find("%c") then
+    return nil, 'must be names of models such as "default,fast", 500 bytes at most, or "any"'
+  end
+  return joined
+end
+
+--- "env=prod", a list of such, or a table by name: as lines.
+---@return string|nil, string|nil
+function words.labels(value)
+  local list, problem = {}, 'must be like "env=prod", 500 bytes at most in all'
+  if type(value) ~= "table" then value = { value } end
+  for name, label in pairs(value) do
+    local text = type(name) == "number" and tostring(label) or name .. "=" .. tostring(label)
+    if not text:find("^[%w_.-]+=[^%c]*$") then return nil, problem end
+    list[#list + 1] = text
+  end
+  table.sort(list)
+  local joined = table.concat(list, "\n") .. (#list > 0 and "\n" or "")
+  if #joined > 500 then return nil, problem end
+  return joined
+end
+
+--- Micro-dollars as people read them.
+function words.money(micro)
+  if micro == nil then return "-" end
+  local text = ("%.6f"):format(micro / 1e6):gsub("0+$", "")
+  local whole, part = text:match("^(%-?%d+)%.(%d*)$")
+  return ("$%s.%s"):format(whole, part .. ("0"):rep(math.max(0, 2 - #part)))
+end
+
+return words

@@ -1,0 +1,62 @@
+--- price.lua -- what the tokens of a target cost: weir.lua's prices, then those that come along.
+---
+--- Prices are dollars a million tokens; here they become whole micro-dollars a million, which the
+--- core multiplies and adds without a fraction.
+local price = {}
+
+local function whole(dollars) return math.floor(dollars * 1e6 + 0.5) end
+
+---@param entry { input: number, output: number, cached: number|nil, reasoning: number|nil }
+local function read(entry)
+  return {
+    input = whole(entry.input), output = whole(entry.output),
+    cached = whole(entry.cached or entry.input),
+    reasoning = whole(entry.reasoning or entry.output),
+  }
+end
+
+--- The entry of the table that comes along. pattern: any provider's, where it is "%w+".
+local function shipped(pattern, model)
+  local list = require("weir.prices").list
+  local input, output, cached = list:match("\n" .. pattern .. "/" .. model:gsub("%p", "%%%0")
+    .. " (%S+) (%S+) (%S+)\n")
+  if not input then return nil end
+  return { input = tonumber(input), output = tonumber(output), cached = tonumber(cached) }
+end
+
+--- What some provider takes for a model of that name: to compare, not to charge.
+---@param model string
+---@return table|nil
+function price.of_model(model)
+  return shipped("%w+", model)
+end
+
+--- The entry for a target: by the provider's name, then by its type, then by the model alone.
+---@param own table<string, table>|nil weir.lua's
+---@param name string the provider's
+---@param type string the provider's
+---@param model string
+---@return table|nil
+function price.find(own, name, type, model)
+  own = own or {}
+  return own[name .. "/" .. model] or own[model] or shipped(type, model)
+end
+
+--- The same as the core wants it, remembered for each target.
+---@param own table<string, table>|nil
+---@return fun(name: string, type: string, model: string): table|nil
+function price.finder(own)
+  local known, count = {}, 0
+  return function(name, type, model)
+    local target = name .. "/" .. model
+    local found = known[target]
+    if found == nil then
+      local entry = price.find(own, name, type, model)
+      found = entry and read(entry) or false
+      if count < 1000 then known[target], count = found, count + 1 end -- clients name models too
+    end
+    return found or nil
+  end
+end
+
+return price

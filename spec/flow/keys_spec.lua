@@ -1,0 +1,215 @@
+-- Virtual keys: made, shown, limited, changed and taken away while the gateway runs.
+
+local cjson = require("cjson")
+local ledger = require("spec.support.ledger")
+local libc = require("spec.support.libc")
+local world = require("spec.support.world")
+
+describe("virtual keys", function()
+  local w, first, gateway
+
+  before_each(function()
+    w = world.new()
+    first = w:upstream("first")
+    gateway = w:gateway { more = ledger.CONFIG }
+  end)
+  after_each(function() w:close() end)
+
+  local function ask(headers, members)
+    return gateway:request { body = ledger.request(members), headers = headers }
+  end
+
+  local function serve(headers, members)
+    local client = ask(headers, members)
+    first:answer(200, ledger.answer(10, 5), { Connection = "close" })
+    return client:read_response()
+  end
+
+  local function refusal(headers, members)
+    local response = ask(headers, members):read_response()
+    return response.status, cjson.decode(response.body).error, response
+  end
+
+  it("are printed once, have 160 random bits, and are kept as a digest", function()
+    local _, key = ledger.key(gateway, "alice")
+    assert.matches("^wk%-[a-z2-9]+$", key)
+    assert.is_true((#key - 3) * 5 >= 160)
+    local _, shown = ledger.run(gateway, "keys", "show", "alice")
+    assert.is_nil(shown:find(key, 1, true))
+    assert.matches("prefix%s+" .. key:sub(1, 7):gsub("%p", "%%%0"), shown)
+    for name in require("lfs").dir(gateway.folder .. "/data") do
+      local file = io.open(gateway.folder .. "/data/" .. name, "rb")
+      local text = file and file:read("*a") or ""
+      if file then file:close() end
+      assert.is_nil(text:find(key, 1, true), name)
+    end
+    assert.equal("rw-------", require("lfs").attributes(gateway.folder .. "/data/ledger.db",
+      "permissions"))
+    assert.is_nil(gateway:log():find(key, 1, true))
+  end)
+
+  it("let in whoever has one", function()
+    local headers = ledger.key(gateway, "alice")
+    assert.equal(200, serve(headers).status)
+    assert.truthy(gateway:wait_log("event=request", "key=alice", "status=200"))
+  end)
+
+  it("answer unknown, expired and revoked ones alike", function()
+    local headers = ledger.key(gateway, "alice")
+    local old = ledger.key(gateway, "old", "--expires", "0s")
+    assert.equal(0, (ledger.run(gateway, "keys", "revoke", "alice")))
+    local seen = {}
+    for _, one in ipairs { { authorization = "Bearer wk-unknown" }, headers, old } do
+      local status, err, response = refusal(one)
+      seen[#seen + 1] = { status, err, response.headers["content-length"] }
+      assert.equal(401, status)
+      assert.equal("invalid_api_key", err.code)
+    end
+    assert.same(seen[1], seen[2])
+    assert.same(seen[1], seen[3])
+    assert.equal(401, (refusal(nil)))
+    assert.is_false(first:is_asked())
+  end)
+
+  it("are in force in all workers when the command returns", function()
+    gateway:write("weir.lua", w:config { more = ledger.CONFIG:gsub("workers = 1", "workers = 3") })
+    gateway:reload(2)
+    local headers = ledger.key(gateway, "alice")
+    for _ = 1, 6 do assert.equal(200, serve(headers).status) end
+    ledger.ask(gateway, "keys", "revoke", "alice")
+    for _ = 1, 6 do assert.equal(401, (refusal(headers))) end
+  end)
+
+  it("work on for a time after they were changed for new ones", function()
+    local old = ledger.key(gateway, "alice")
+    local added = ledger.ask(gateway, "keys", "rotate", "alice", "--grace", "1h")
+    local new = { authorization = "Bearer " .. added.key }
+    assert.equal(200, serve(old).status)
+    assert.equal(200, serve(new).status)
+    added = ledger.ask(gateway, "keys", "rotate", "alice", "--grace", "0s")
+    assert.equal(401, (refusal(old)))
+    assert.equal(401, (refusal(new)))
+    assert.equal(200, serve({ authorization = "Bearer " .. added.key }).status)
+  end)
+
+  it("serve the models that they name", function()
+    local headers = ledger.key(gateway, "alice", "--models", "fast")
+    local status, err = refusal(headers)
+    assert.equal(403, status)
+    assert.equal("model_not_allowed", err.code)
+    ledger.ask(gateway, "keys", "set", "alice", "--models", "fast,default")
+    assert.equal(200, serve(headers).status)
+  end)
+
+  it("make so many requests a minute, their team's among them", function()
+    ledger.ask(gateway, "teams", "add", "--name", "search", "--rpm", "3")
+    local alice = ledger.key(gateway, "alice", "--team", "search", "--rpm", "2")
+    local bob = ledger.key(gateway, "bob", "--team", "search")
+    serve(alice)
+    serve(alice)
+    local status, err, response = refusal(alice)
+    assert.equal(429, status)
+    assert.matches("the key 'alice' may make 2 requests a minute", err.message, 1, true)
+    assert.is_true(tonumber(response.headers["retry-after"]) <= 62)
+    serve(bob)
+    status, err = refusal(bob)
+    assert.equal(429, status)
+    assert.matches("the team 'search' may make 3", err.message, 1, true)
+  end)
+
+  it("have so many requests under way at once", function()
+    local headers = ledger.key(gateway, "alice", "--concurrent", "1")
+    local client = ask(headers)
+    local connection = first:take()
+    assert.equal(429, (refusal(headers)))
+    connection:respond(200, ledger.answer(1, 1), { Connection = "close" })
+    client:read_response()
+    assert.equal(200, serve(headers).status)
+  end)
+
+  it("show policies a name, a team, labels and what is left, and no key", function()
+    gateway:write("weir.lua", w:config { more = ledger.CONFIG, models = [[
+      default = function(req)
+        return req:reply(200, { name = req.key.name, team = req.key.team, env = req.key.labels.env,
+          left = req.key.budget_left, key = tostring(req.headers.authorization) })
+      end,]] })
+    gateway:reload(2)
+    ledger.ask(gateway, "teams", "add", "--name", "search", "--budget", "2usd/day")
+    local headers = ledger.key(gateway, "alice", "--team", "search", "--budget", "5usd/month",
+      "--label", "env=prod")
+    local said = cjson.decode(ask(headers):read_response().body)
+    assert.same({ name = "alice", team = "search", env = "prod", left = 2, key = "nil" }, said)
+  end)
+
+  it("are what GET /config says the gateway has", function()
+    local pipe = io.popen("curl -s --unix-socket " .. gateway.folder
+      .. "/data/admin.sock http://weir/config")
+    local shown = cjson.decode(pipe:read("*a"))
+    pipe:close()
+    assert.equal("ledger", shown.keys)
+    assert.equal(1, shown.prices["first-model"].input)
+  end)
+
+  it("say what is wrong with a command, and what was meant", function()
+    ledger.key(gateway, "alice")
+    local wrong = {
+      { "no key is called 'alcie' (did you mean 'alice'?)", "keys", "show", "alcie" },
+      { "bugdet: a key has no such member (did you mean 'budget'?)", "keys", "add", "--name", "x",
+        "--bugdet", "1usd" },
+      { 'budget: must be like "50usd/month"', "keys", "set", "alice", "--budget", "50" },
+      { 'rpm: must be a whole number such as 60, "100k"', "keys", "set", "alice", "--rpm", "many" },
+      { "name: a key needs one", "keys", "add", "--rpm", "5" },
+      { "a key is called 'alice' already", "keys", "add", "--name", "alice" },
+      { "no team is called 'x'", "keys", "set", "alice", "--team", "x" },
+      { "nothing is summed by 'keys'", "usage", "--by", "keys" },
+      { "since: must be a time such as", "usage", "--since", "yesterday" },
+      { "no request of that id is in the ledger", "requests", "req_x" },
+    }
+    for _, one in ipairs(wrong) do
+      local status, text = ledger.run(gateway, unpack(one, 2))
+      assert.equal(1, status)
+      assert.matches(one[1], text, 1, true)
+    end
+    for _, words in ipairs { { "keys" }, { "keys", "mend", "x" }, { "keys", "show" },
+      { "keys", "add", "alice", "--rpm" } } do
+      assert.equal(2, (ledger.run(gateway, unpack(words))))
+    end
+  end)
+
+  it("outlive the gateway", function()
+    local headers = ledger.key(gateway, "alice", "--rpm", "7")
+    gateway:stop()
+    local old = gateway
+    gateway = w:gateway { more = ledger.CONFIG .. ('data = %q,'):format(old.folder .. "/data") }
+    assert.equal(200, serve(headers).status)
+    assert.equal(7, ledger.ask(gateway, "keys", "show", "alice").rpm)
+  end)
+
+  it("are let in while the clerk is dead, and the next one knows what was used", function()
+    local headers = ledger.key(gateway, "alice")
+    local clerk
+    for _, pid in ipairs(gateway.process:children()) do
+      local maps = io.open(("/proc/%d/maps"):format(pid)):read("*a")
+      if maps:find("ledger.db-shm", 1, true) then clerk = pid end
+    end
+    libc.C.kill(clerk, libc.SIGKILL)
+    assert.equal(200, serve(headers).status)
+    gateway:wait_log("event=clerk_died", "signal=9")
+    local deadline = os.time() + 10
+    local status, text
+    repeat status, text = ledger.run(gateway, "requests", "--json")
+    until status == 0 or os.time() > deadline
+    assert.equal(1, #cjson.decode(text).requests)
+  end)
+end)
+
+describe("a gateway without a ledger", function()
+  it("says so to whoever asks for keys", function()
+    local w = world.new()
+    w:upstream("first")
+    local status, text = ledger.run(w:gateway(), "keys", "list")
+    w:close()
+    assert.equal(1, status)
+    assert.matches("keeps no ledger", text, 1, true)
+  end)
+end)

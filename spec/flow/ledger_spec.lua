@@ -1,0 +1,240 @@
+-- The ledger: what requests used and cost, and what budgets make of it.
+
+local cjson = require("cjson")
+local ledger = require("spec.support.ledger")
+local openai = require("spec.support.openai")
+local world = require("spec.support.world")
+
+local CLOSE = { Connection = "close" }
+
+describe("the ledger", function()
+  local w, first, gateway
+
+  local function start(config)
+    gateway = w:gateway(config or { more = ledger.CONFIG })
+  end
+
+  before_each(function()
+    w = world.new()
+    first = w:upstream("first")
+  end)
+  after_each(function() w:close() end)
+
+  local function ask(headers, members)
+    return gateway:request { body = ledger.request(members), headers = headers }
+  end
+
+  local function serve(headers, prompt, completion, members)
+    local client = ask(headers, members)
+    first:answer(200, ledger.answer(prompt, completion), CLOSE)
+    return client:read_response()
+  end
+
+  local function show(name) return ledger.ask(gateway, "keys", "show", name) end
+
+  local function rows(...) return ledger.ask(gateway, "requests", ...).requests end
+
+  --- The latest request, with its attempts.
+  local function latest() return ledger.ask(gateway, "requests", rows()[1].id) end
+
+  it("has a row for a request, with what it used and cost", function()
+    start()
+    ledger.ask(gateway, "teams", "add", "--name", "search")
+    local headers = ledger.key(gateway, "alice", "--team", "search")
+    local client = ask(headers)
+    first:answer(200, ledger.answer(1000, 300, 400), CLOSE)
+    local id = client:read_response().headers["x-request-id"]
+    local row = ledger.ask(gateway, "requests", id)
+    assert.equal("alice", row.key)
+    assert.equal("search", row.team)
+    assert.equal("default", row.model)
+    assert.equal("first/first-model", row.target)
+    assert.equal(200, row.status)
+    assert.same({ 1000, 300, 400 }, { row.prompt, row.completion, row.cached })
+    assert.equal(600 + 400 / 2 + 300 * 2, row.cost)
+    assert.is_false(row.estimated)
+    assert.equal(1, #row.trail)
+    assert.equal(row.cost, row.trail[1].cost)
+  end)
+
+  it("has a row for each attempt, and charges those that failed with an error nothing", function()
+    local second = w:upstream("second")
+    start()
+    local headers = ledger.key(gateway, "alice")
+    local client = ask(headers)
+    first:answer(503, "{}", CLOSE)
+    second:answer(200, ledger.answer(10, 5), CLOSE)
+    assert.equal(200, client:read_response().status)
+    local row = latest()
+    assert.equal(2, #row.trail)
+    assert.same({ "overloaded", 503, 0 }, { row.trail[1].code, row.trail[1].status,
+      row.trail[1].cost })
+    assert.equal("second/second-model", row.trail[2].target)
+    assert.equal(2, row.attempts)
+  end)
+
+  it("knows the usage of streams, though the client did not ask for it", function()
+    start()
+    local client = ask(ledger.key(gateway, "alice"), { stream = true })
+    local connection = first:stream(openai.content("Hello"), openai.finish, openai.usage,
+      openai.done)
+    connection:finish_stream()
+    assert.is_nil(client:read_response().body:find("prompt_tokens", 1, true))
+    local row = latest()
+    assert.same({ 9, 3, 15 }, { row.prompt, row.completion, row.cost })
+  end)
+
+  it("estimates what a cut stream told nothing of, and says so", function()
+    start()
+    local client = ask(ledger.key(gateway, "alice"), { stream = true })
+    local connection = first:stream(openai.content(("x"):rep(300)))
+    connection:close()
+    client:read_response()
+    gateway:wait_log("event=request", "code=stream_truncated")
+    local row = latest()
+    assert.equal(100, row.completion)
+    assert.is_true(row.prompt > 0)
+    assert.is_true(row.estimated)
+    assert.equal(row.prompt + 200, row.cost)
+  end)
+
+  it("charges nothing for what never left", function()
+    start()
+    local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+    first:refuse()
+    assert.equal(502, ask(headers):read_response().status)
+    local row = latest()
+    assert.equal(0, row.cost)
+    assert.equal(0, show("alice").reserved)
+  end)
+
+  describe("and budgets", function()
+    --- 100 tokens at most of 2 micro-dollars, and a few for what is asked.
+    local function broke(headers, members)
+      local response = ask(headers, members):read_response()
+      return response.status, cjson.decode(response.body).error, response
+    end
+
+    it("reserve before an attempt what it may cost, and settle what it did", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+      local client = ask(headers)
+      local connection = first:take()
+      local reserved = show("alice").reserved
+      assert.is_true(reserved > 200 and reserved < 300)
+      connection:respond(200, ledger.answer(20, 10), CLOSE)
+      client:read_response()
+      local now = show("alice")
+      assert.same({ 40, 0, 999960 }, { now.spent, now.reserved, now.left })
+    end)
+
+    it("refuse what does not fit, and say what is spent and when it renews", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "0.0003usd/month")
+      assert.equal(200, serve(headers, 50, 50).status)
+      local status, err, response = broke(headers)
+      assert.equal(429, status)
+      assert.equal("insufficient_quota", err.code)
+      assert.matches("the budget of the key 'alice' is $0.0003, of which $0.00015", err.message, 1,
+        true)
+      assert.matches("it renews at %d%d%d%d%-%d%d%-01T00:00:00Z", err.message)
+      assert.is_truthy(response.headers["retry-after"])
+      assert.equal(200, serve(headers, 10, 10, { max_tokens = 10 }).status)
+      assert.equal(0, show("alice").reserved)
+    end)
+
+    it("refuse everything once they are spent", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "0.0003usd")
+      serve(headers, 200, 90)
+      local status, err = broke(headers, { max_tokens = 1 })
+      assert.equal(429, status)
+      assert.matches("is spent: $0.00038 of $0.0003; it does not renew", err.message, 1, true)
+      ledger.ask(gateway, "keys", "set", "alice", "--budget", "1usd")
+      assert.equal(200, serve(headers, 1, 1).status)
+    end)
+
+    it("are a team's too", function()
+      start()
+      ledger.ask(gateway, "teams", "add", "--name", "search", "--budget", "0.0003usd/day")
+      local alice = ledger.key(gateway, "alice", "--team", "search")
+      local bob = ledger.key(gateway, "bob", "--team", "search", "--budget", "1usd/day")
+      serve(alice, 100, 50)
+      local status, err = broke(bob)
+      assert.equal(429, status)
+      assert.matches("the budget of the team 'search'", err.message, 1, true)
+      assert.equal(0, show("bob").reserved)
+    end)
+
+    it("warn when a soft limit is passed", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "0.001usd/day", "--soft", "50%")
+      assert.is_nil(serve(headers, 300, 100).headers["x-weir-budget"])
+      assert.truthy(gateway:wait_log("event=budget_low", "name=alice", "spent=500"))
+      assert.equal("low", serve(headers, 1, 1).headers["x-weir-budget"])
+    end)
+
+    it("tell a policy before it sends in vain", function()
+      start { more = ledger.CONFIG, models = [[
+        default = function(req)
+          local res, err = req:send("first/first-model")
+          return req:reply(200, { code = err.code, final = err.final, status = err.status })
+        end,]] }
+      local headers = ledger.key(gateway, "alice", "--budget", "0.0001usd")
+      assert.same({ code = "insufficient_quota", final = true, status = 429 },
+        cjson.decode(ask(headers):read_response().body))
+      assert.is_false(first:is_asked())
+    end)
+
+    it("know what was spent when the gateway starts anew", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+      serve(headers, 100, 50)
+      gateway:stop()
+      local data = gateway.folder .. "/data"
+      start { more = ledger.CONFIG .. ("data = %q,"):format(data) }
+      assert.equal(200, show("alice").spent)
+    end)
+  end)
+
+  describe("sums up", function()
+    before_each(function()
+      start()
+      ledger.ask(gateway, "teams", "add", "--name", "search")
+      local alice = ledger.key(gateway, "alice", "--team", "search")
+      local bob = ledger.key(gateway, "bob")
+      serve(alice, 10, 10)
+      serve(alice, 10, 10)
+      serve(bob, 100, 0)
+    end)
+
+    it("by key, team, model, target and day", function()
+      local usage = ledger.ask(gateway, "usage").usage
+      assert.same({ "bob", 1, 100 }, { usage[1].key, usage[1].requests, usage[1].cost })
+      assert.same({ "alice", 2, 60 }, { usage[2].key, usage[2].requests, usage[2].cost })
+      usage = ledger.ask(gateway, "usage", "--by", "team,model", "--since", "1d").usage
+      assert.same({ "-", "default", 100 }, { usage[1].team, usage[1].model, usage[1].prompt })
+      assert.equal(1, #ledger.ask(gateway, "usage", "--by", "target,day").usage)
+    end)
+
+    it("as a table and as CSV", function()
+      local _, text = ledger.run(gateway, "usage", "--by", "key")
+      assert.matches("KEY%s+REQUESTS%s+ERRORS", text)
+      assert.matches("alice%s+2%s+0%s+2%s+20%s+20%s+0%s+0%s+$0.00006", text)
+      _, text = ledger.run(gateway, "usage", "--by", "key", "--csv")
+      assert.matches("^key,requests,errors,attempts", text)
+      assert.matches("\r\nalice,2,0,2,20,20,0,0,60,0\r\n", text, 1, true)
+    end)
+
+    it("lists requests, filtered and by pages", function()
+      assert.equal(3, #rows())
+      assert.equal(2, #rows("--key", "alice"))
+      assert.equal(2, #rows("--team", "search"))
+      assert.equal(0, #rows("--status", "500"))
+      local page = rows("--limit", "2")
+      local rest = rows("--limit", "2", "--before", ("%d"):format(page[2].microseconds))
+      assert.equal(1, #rest)
+      assert.equal("alice", rest[1].key)
+    end)
+  end)
+end)

@@ -1,0 +1,54 @@
+--- A gateway whose keys are a ledger's, and its command line.
+local cjson = require("cjson")
+local gateway = require("spec.support.gateway")
+local process = require("spec.support.process")
+
+local ledger = {}
+
+ledger.CONFIG = [[  workers = 1, keys = "ledger",
+  prices = { ["first-model"] = { input = 1, output = 2, cached = 0.5 } },]]
+
+--- Runs `weir WORDS` against it; gives the exit code and what it printed.
+function ledger.run(served, ...)
+  local argv = gateway.command(...)
+  argv[#argv + 1] = "--config"
+  argv[#argv + 1] = served.folder .. "/weir.lua"
+  local command = process.start(argv)
+  local status = command:wait()
+  return status, command.text.out .. command.text.err
+end
+
+--- The same, which must succeed; gives the JSON that it printed.
+function ledger.ask(served, ...)
+  local words = { ... }
+  words[#words + 1] = "--json"
+  local status, text = ledger.run(served, unpack(words))
+  if status ~= 0 then error(text, 2) end
+  return cjson.decode(text)
+end
+
+--- A new key; gives the headers of whoever has it, and the key's own text.
+function ledger.key(served, name, ...)
+  local added = ledger.ask(served, "keys", "add", "--name", name, ...)
+  return { authorization = "Bearer " .. added.key }, added.key
+end
+
+--- An answer with that usage.
+function ledger.answer(prompt, completion, cached)
+  return cjson.encode { id = "x", object = "chat.completion", created = 1, model = "m",
+    choices = { { index = 0, message = { role = "assistant", content = "Hello" },
+      finish_reason = "stop" } },
+    usage = { prompt_tokens = prompt, completion_tokens = completion,
+      total_tokens = prompt + completion,
+      prompt_tokens_details = { cached_tokens = cached or 0 } } }
+end
+
+--- A request's body with these members.
+function ledger.request(members)
+  local body = { model = "default", max_tokens = 100,
+    messages = { { role = "user", content = "hi" } } }
+  for name, value in pairs(members or {}) do body[name] = value end
+  return cjson.encode(body)
+end
+
+return ledger
