@@ -69,8 +69,9 @@ static bool read_status(struct http1 *http1, struct slice line)
     if (status < 100 || (line.len > 12 && line.ptr[12] != ' '))
         return false;
     http1->status = status;
-    http1->keeps = line.ptr[7] != '0';
-    http1->has_length = http1->is_chunked = false;
+    http1->is_old = line.ptr[7] == '0';
+    http1->keeps = !http1->is_old;
+    http1->has_length = http1->is_chunked = http1->closes = false;
     return true;
 }
 
@@ -100,7 +101,7 @@ static void read_connection(struct http1 *http1, struct slice value)
         size_t len = comma ? (size_t)(comma - value.ptr) : value.len;
         struct slice word = trim((struct slice){value.ptr, len});
         if (is_word(word, "close"))
-            http1->keeps = false;
+            http1->closes = true;
         else if (is_word(word, "keep-alive"))
             http1->keeps = true;
         len += comma != NULL;
@@ -112,22 +113,25 @@ static void read_connection(struct http1 *http1, struct slice value)
 /* The headers that frame the message.  Other codings than chunked were not asked for. */
 static bool read_framing(struct http1 *http1, struct slice name, struct slice value)
 {
+    http1->frames_body = true;
     if (slice_is(name, "content-length"))
         return read_length(http1, value);
     if (slice_is(name, "transfer-encoding")) {
-        if (is_word(value, "chunked"))
-            http1->is_chunked = true;
-        return http1->is_chunked || is_word(value, "identity");
+        bool is_chunked = is_word(value, "chunked");
+        http1->is_chunked = http1->is_chunked || is_chunked;
+        return is_chunked || is_word(value, "identity");
     }
-    if (slice_is(name, "connection"))
+    http1->frames_body = slice_is(name, "connection");
+    if (http1->frames_body)
         read_connection(http1, value);
     return true;
 }
 
-/* A folded line (RFC 9112, 5.2) goes on with the value before it. */
+/* A folded line (RFC 9112, 5.2) goes on with the value before it; one that was acted upon is
+ * whole. */
 static bool read_fold(struct http1 *http1, struct slice line)
 {
-    if (http1->head.len == 0)
+    if (http1->head.len == 0 || http1->frames_body)
         return false;
     http1->head.ptr[http1->head.len - 1] = ' ';
     buf_add(&http1->head, trim(line));
@@ -139,7 +143,7 @@ static bool read_header(struct http1 *http1, struct slice line)
 {
     const char *colon = memchr(line.ptr, ':', line.len);
 
-    if (memchr(line.ptr, '\0', line.len))
+    if (memchr(line.ptr, '\0', line.len) || memchr(line.ptr, '\r', line.len))
         return false;
     if (line.ptr[0] == ' ' || line.ptr[0] == '\t')
         return read_fold(http1, line);
@@ -171,7 +175,8 @@ static bool end_head(struct http1 *http1)
         return ++http1->informational <= HTTP1_INFORMATIONAL_MAX;
     }
     http1->head_done = true;
-    if (http1->status == 101 || (http1->is_chunked && http1->has_length))
+    bool is_suspect = http1->is_chunked && (http1->has_length || http1->is_old);
+    if (http1->closes || http1->status == 101 || is_suspect)
         http1->keeps = false;
     if (!has_body || (http1->has_length && !http1->is_chunked && http1->left == 0))
         http1->state = HTTP1_DONE;
@@ -205,7 +210,7 @@ static bool read_chunk_size(struct http1 *http1, struct slice line)
             return false;
         size = size << 4 | (uint64_t)hex_digit(line.ptr[i]);
     }
-    if (i == 0 || (i < line.len && !strchr("; \t", line.ptr[i])))
+    if (i == 0 || (i < line.len && !memchr("; \t", line.ptr[i], 3)))
         return false;
     http1->counted = 0;
     http1->left = size;

@@ -38,6 +38,9 @@ struct http1 {       /* all zero is a fresh one; http1_free gives back what it h
     bool keeps; /* the connection can carry another request after this response */
     bool any;   /* a byte came */
     bool has_length, is_chunked, line_used;
+    bool is_old;      /* HTTP/1.0 */
+    bool closes;      /* it says so, whatever else it says */
+    bool frames_body; /* the header that came last may not fold */
 };
 
 /* Takes all of bytes; those of the body are added to body.  ERR_BAD_RESPONSE with a sentence

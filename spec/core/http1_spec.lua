@@ -80,6 +80,15 @@ local answers = {
   ["Connection: close"] = {
     "HTTP/1.1 200 OK\r\nConnection: Foo, Close\r\nContent-Length: 0\r\n\r\n",
     { done = true, keeps = false } },
+  ["Connection: close, whatever else it says"] = {
+    "HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n"
+      .. "Content-Length: 0\r\n\r\n", { done = true, keeps = false } },
+  ["an interim close that does not count"] = {
+    "HTTP/1.1 103 Hints\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    { done = true, keeps = true } },
+  ["chunks over HTTP/1.0, which knows none: the connection is not trusted"] = {
+    "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+      .. "1\r\na\r\n0\r\n\r\n", { body = "a", done = true, keeps = false } },
   ["HTTP/1.0"] = { "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", { done = true, keeps = false } },
   ["HTTP/1.0 that keeps"] = {
     "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
@@ -124,6 +133,12 @@ local unsound = {
   ["a list of lengths"] = head("Content-Length: 5, 5"),
   ["two lengths"] = head("Content-Length: 5\r\nContent-Length: 6"),
   ["a coding that nobody asked for"] = head("Transfer-Encoding: gzip, chunked"),
+  ["a coding on top of chunks"] = head("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip"),
+  ["a length that folds"] = head("Content-Length: 5\r\n 6"),
+  ["a coding that folds"] = head("Transfer-Encoding: chunked\r\n , gzip"),
+  ["a Connection that folds"] = head("Connection: keep-alive,\r\n close"),
+  ["a bare carriage return in a header"] = head("A: b\rContent-Length: 5"),
+  ["a chunk size with NUL behind it"] = chunked .. "1\0\r\na\r\n",
   ["a chunk size that is no number"] = chunked .. "zz\r\n",
   ["an empty chunk size"] = chunked .. "\r\n",
   ["a chunk size with a sign"] = chunked .. "-1\r\n",
