@@ -28,16 +28,17 @@ static const struct range v4[] = {
 };
 
 static const struct range v6[] = {
-    {{0}, 96},                      /* unspecified, loopback, IPv4-compatible */
-    {{0x01}, 64},                   /* discarded */
-    {{0x20, 0x01, 0}, 23},          /* protocol assignments, Teredo */
-    {{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation */
-    {{0x3f, 0xff}, 20},             /* documentation */
-    {{0x5f}, 16},                   /* segment routing */
-    {{0xfc}, 7},                    /* private */
-    {{0xfe, 0x80}, 10},             /* link-local */
-    {{0xfe, 0xc0}, 10},             /* site-local */
-    {{0xff}, 8},                    /* multicast */
+    {{0}, 96},                         /* unspecified, loopback, IPv4-compatible */
+    {{0, 0x64, 0xff, 0x9b, 0, 1}, 48}, /* a network's own NAT64; where it puts IPv4 is unknown */
+    {{0x01}, 63},                      /* discarded, dummy */
+    {{0x20, 0x01, 0}, 23},             /* protocol assignments, Teredo */
+    {{0x20, 0x01, 0x0d, 0xb8}, 32},    /* documentation */
+    {{0x3f, 0xff}, 20},                /* documentation */
+    {{0x5f}, 16},                      /* segment routing */
+    {{0xfc}, 7},                       /* private */
+    {{0xfe, 0x80}, 10},                /* link-local */
+    {{0xfe, 0xc0}, 10},                /* site-local */
+    {{0xff}, 8},                       /* multicast */
 };
 
 /* IPv6 addresses that hold an IPv4 one: its offset follows. */
@@ -47,7 +48,6 @@ static const struct {
 } holders[] = {
     {{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 96}, 12}, /* mapped */
     {{{0, 0x64, 0xff, 0x9b}, 96}, 12},                      /* NAT64 */
-    {{{0, 0x64, 0xff, 0x9b, 0, 1}, 48}, 12},                /* a network's own NAT64 */
     {{{0x20, 0x02}, 16}, 2},                                /* 6to4 */
 };
 
