@@ -24,6 +24,10 @@ struct fetch {
 static void finish(struct fetch *fetch, enum err err, const char *message)
 {
     event_del(&fetch->timer);
+    if (err) { /* nobody waits for more, while the policy may go on for long */
+        upstream_cancel(fetch->transfer);
+        fetch->transfer = NULL;
+    }
     fetch->done = true;
     fetch->err = err;
     fetch->message = message;
@@ -47,9 +51,7 @@ static void on_bytes(void *arg, struct buf *bytes)
     struct fetch *fetch = arg;
 
     if (fetch->body.len + bytes->len > fetch->max) {
-        upstream_pause(fetch->transfer);
-        if (!fetch->done)
-            finish(fetch, ERR_TOO_LARGE, "the answer is larger than max");
+        finish(fetch, ERR_TOO_LARGE, "the answer is larger than max");
         return;
     }
     buf_add(&fetch->body, buf_slice(bytes));
@@ -60,8 +62,7 @@ static void on_done(void *arg, enum err err, const char *detail)
 {
     struct fetch *fetch = arg;
 
-    if (!fetch->done)
-        finish(fetch, err, detail);
+    finish(fetch, err, detail);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -109,10 +110,7 @@ void fetch_free(struct fetch *fetch)
     if (!fetch)
         return;
     event_del(&fetch->timer);
-    if (fetch->done && fetch->err == ERR_OK)
-        upstream_release(fetch->transfer);
-    else
-        upstream_cancel(fetch->transfer);
+    upstream_cancel(fetch->transfer);
     mem_free(fetch->path);
     buf_free(&fetch->body);
     mem_free(fetch);

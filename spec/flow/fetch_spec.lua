@@ -96,4 +96,25 @@ describe("weir.fetch", function()
     assert.truthy(connection:wait_closed())
     gateway:wait_log("event=request", "status=499")
   end)
+
+  for code, member in pairs { timeout = "timeout = 0.05", too_large = "max = 10" } do
+    it("closes the connection at once after " .. code .. ", though the policy goes on", function()
+      local base = here()
+      local gateway = w:gateway {
+        more = ("  workers = 1, policy = { fetch = { { %q, private = true } } },"):format(base),
+        models = ([[
+          default = function(req)
+            local _, err = weir.fetch { url = %q, %s }
+            return err.code == %q and req:send("first/m") or req:reply(500, err.code)
+          end,]]):format(base, member, code),
+      }
+      local client = gateway:chat()
+      local connection = hook:take()
+      connection:send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" .. ("x"):rep(20))
+      local provider = first:take()
+      assert.truthy(connection:wait_closed())
+      provider:respond(200, openai.answer())
+      assert.equal(200, client:read_response().status)
+    end)
+  end
 end)
