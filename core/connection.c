@@ -13,7 +13,9 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -258,8 +260,9 @@ static CURL *easy_new(struct connections *all)
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (trusted)
         curl_easy_setopt(easy, CURLOPT_CAINFO, trusted);
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);    /* never wait for a resolver thread */
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L); /* it reads nothing into a buffer of its */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver thread */
+    /* as much as one read gives: a record of TLS; the buffer itself is freed once connected */
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, all);
@@ -461,10 +464,16 @@ bool connection_is_quiet(struct connection *connection)
 {
     char byte;
 
-    if (recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
-        /* with TLS it may be a session ticket, which reading takes away */
-        return connection->easy && connection_read(connection, &byte, 1) < 0 && errno == EAGAIN;
-    return errno == EAGAIN;
+    if (connection->easy) /* a record may be read in part; a session ticket goes away by this */
+        return connection_read(connection, &byte, 1) < 0 && errno == EAGAIN;
+    return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+bool connection_is_flushed(const struct connection *connection)
+{
+    int unsent = 0; /* or not acknowledged */
+
+    return ioctl(connection->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
 }
 
 bool connection_buffers(const struct connection *connection)

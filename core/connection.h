@@ -59,6 +59,9 @@ void connection_want(struct connection *connection, bool read, bool write);
 /* Whether the peer has neither closed it nor said anything. */
 bool connection_is_quiet(struct connection *connection);
 
+/* Whether the peer's kernel has all that was written. */
+bool connection_is_flushed(const struct connection *connection);
+
 /* Whether libcurl may hold bytes that no on_ready will tell of. */
 bool connection_buffers(const struct connection *connection);
 

@@ -56,11 +56,13 @@ struct transfer {
     bool head_told, open_told, done_told;
     bool reused; /* the connection served another before */
     bool cannot_send;
-    bool reading; /* the owner wants bytes */
-    bool held;    /* the connection is not read from */
-    bool has_new; /* bytes came since on_bytes was last called */
-    bool done;    /* err counts */
-    bool dirty;   /* is on the list of those with something to tell */
+    bool is_long;  /* the body: a kernel may hold much of it */
+    bool is_early; /* bytes came before the request was whole */
+    bool reading;  /* the owner wants bytes */
+    bool held;     /* the connection is not read from */
+    bool has_new;  /* bytes came since on_bytes was last called */
+    bool done;     /* err counts */
+    bool dirty;    /* is on the list of those with something to tell */
     TAILQ_ENTRY(transfer) tell;
     TAILQ_ENTRY(transfer) wait; /* among the held */
     TAILQ_ENTRY(transfer) link; /* among the live, or among the released */
@@ -94,10 +96,11 @@ static void transfer_free(struct transfer *transfer);
 static void write_head(struct transfer *transfer, const struct upstream_request *request)
 {
     struct buf *out = &transfer->out;
+    struct slice head =
+        origin_head(request->origin, request->method ? request->method : "POST", request->path);
 
-    buf_reserve(out, 512);
-    buf_add(out, origin_head(request->origin, request->method ? request->method : "POST",
-                             request->path));
+    buf_reserve(out, head.len + 512); /* seldom grows: it may hold a credential */
+    buf_add(out, head);
     for (size_t i = 0; i < request->header_count; i++) {
         buf_add_text(out, request->headers[i].name);
         buf_add(out, SLICE(": "));
@@ -146,13 +149,25 @@ static void want(struct transfer *transfer)
                         !is_sent(transfer) && !transfer->cannot_send);
 }
 
+/* A head that grew would leave its credential behind. */
+static void join(struct transfer *transfer)
+{
+    struct buf all = {0};
+
+    buf_reserve(&all, transfer->out.len + transfer->body.len);
+    buf_add(&all, buf_slice(&transfer->out));
+    buf_add(&all, buf_slice(&transfer->body));
+    origin_wipe(&transfer->out);
+    transfer->out = all;
+    buf_clear(&transfer->body);
+}
+
 static void opened(struct transfer *transfer)
 {
     transfer->open_us = transfer->reused ? 0 : loop_now_us() - transfer->started_us;
-    if (connection_buffers(transfer->connection) && transfer->body.len <= JOINED_MAX) {
-        buf_add(&transfer->out, buf_slice(&transfer->body));
-        buf_clear(&transfer->body);
-    }
+    transfer->is_long = transfer->body.len > JOINED_MAX;
+    if (connection_buffers(transfer->connection) && !transfer->is_long)
+        join(transfer);
     send_more(transfer);
     want(transfer);
     note(transfer);
@@ -160,11 +175,19 @@ static void opened(struct transfer *transfer)
 
 /* ---- taking in ---- */
 
+/* Who answers what was not read whole may never read the rest, and takes the next request's bytes
+ * for this one's. */
+static bool is_taken(const struct transfer *transfer)
+{
+    return is_sent(transfer) && !transfer->is_early &&
+           (!transfer->is_long || connection_is_flushed(transfer->connection));
+}
+
 /* The answer is whole, or will not be.  A connection that can carry another request is kept. */
 static void finish(struct transfer *transfer, enum err err, const char *detail)
 {
     let_go(transfer);
-    if (err == ERR_OK && transfer->http1.keeps && is_sent(transfer))
+    if (err == ERR_OK && transfer->http1.keeps && is_taken(transfer))
         peer_keep(origin_peer(transfer->origin, transfer->upstream->peers), transfer->connection);
     else
         connection_free(transfer->connection);
@@ -209,6 +232,7 @@ static bool take_in(struct transfer *transfer)
         finish_closed(transfer, count < 0);
         return false;
     }
+    transfer->is_early = transfer->is_early || !is_sent(transfer);
     size_t before = transfer->in.len;
     enum err err = http1_feed(&transfer->http1, (struct slice){upstream->bytes, (size_t)count},
                               &transfer->in, &detail);
@@ -278,10 +302,12 @@ static void take_all(struct transfer *transfer)
 static void on_resume(evutil_socket_t fd, short what, void *arg)
 {
     struct upstream *upstream = arg;
-    struct transfer *transfer, *next;
+    struct transfer *transfer, *next, *last = TAILQ_LAST(&upstream->held, transfer_list);
+    bool is_last = last == NULL;
 
-    for (transfer = TAILQ_FIRST(&upstream->held); transfer; transfer = next) {
+    for (transfer = TAILQ_FIRST(&upstream->held); !is_last; transfer = next) {
         next = TAILQ_NEXT(transfer, wait);
+        is_last = transfer == last; /* those behind were held again just now */
         if (!may_read(transfer) || transfer->in.len >= UNREAD_MAX)
             continue;
         let_go(transfer);
