@@ -6,7 +6,10 @@
 #include "secret.h"
 #include "upstream.h"
 
-enum { HEADERS_MAX = 64 };
+enum {
+    HEADERS_MAX = 64,
+    LINES_ROOM = 16 * 1024, /* seldom outgrown: that would leave a secret behind */
+};
 
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", NULL};
 
@@ -44,6 +47,7 @@ static size_t read_headers(lua_State *L, int index, struct buf *lines)
 {
     size_t count = lua_objlen(L, index);
 
+    buf_reserve(lines, LINES_ROOM);
     for (size_t i = 0; i < count && i < HEADERS_MAX; i++) {
         lua_rawgeti(L, index, (int)i + 1);
         add_header(L, lines);

@@ -19,6 +19,17 @@ struct origin {
     struct peer *peer; /* NULL before the first transfer */
 };
 
+/* Bytes for all headers: a buffer that grew would leave the credential behind. */
+static size_t room_for(const struct connection_address *address, const char *const *headers,
+                       size_t count)
+{
+    size_t room = strlen(address->host) + 256; /* origin_new's own, and a zero byte */
+
+    for (size_t i = 0; i < count; i++)
+        room += strlen(headers[i]) + 2;
+    return room;
+}
+
 struct origin *origin_bare(const char *base_url, const char *const *headers, size_t count,
                            bool public_only)
 {
@@ -30,6 +41,7 @@ struct origin *origin_bare(const char *base_url, const char *const *headers, siz
     origin->users = 1;
     origin->address = address;
     origin->public_only = public_only;
+    buf_reserve(&origin->headers, room_for(&address, headers, count));
     buf_add_format(&origin->headers, "Host: %s\r\n", address.host);
     for (size_t i = 0; i < count; i++)
         buf_add_format(&origin->headers, "%s\r\n", headers[i]);
@@ -87,7 +99,8 @@ struct slice origin_head(struct origin *origin, const char *method, const char *
     if (!is_head(origin, i, method, path)) {
         origin->heads[i].method = method;
         origin->heads[i].path = path;
-        buf_clear(head);
+        origin_wipe(head);
+        buf_reserve(head, strlen(origin->address.path) + strlen(path) + origin->headers.len + 64);
         buf_add_format(head, "%s %s%s HTTP/1.1\r\n", method, origin->address.path, path);
         buf_add(head, buf_slice(&origin->headers));
     }
