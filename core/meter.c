@@ -77,20 +77,26 @@ struct label {
     const char *name, *value; /* value NULL: not said */
 };
 
-static struct tally *find(struct tally **kept, const struct meter *meter, enum tally_kind kind,
-                          const char *name, const struct label *labels, size_t count)
+static struct tally *take(const struct meter *meter, enum tally_kind kind, const char *name,
+                          const struct label *labels, size_t count)
 {
     struct buf series = {0};
 
-    if (*kept)
-        return *kept;
     buf_add_text(&series, name);
     for (size_t i = 0; i < count; i++)
         if (labels[i].value)
             metrics_add_label(&series, slice_of(labels[i].name), slice_of(labels[i].value));
     buf_add_char(&series, '}');
-    *kept = tally_of(meter->tallies, kind, buf_slice(&series));
+    struct tally *tally = tally_of(meter->tallies, kind, buf_slice(&series));
     buf_free(&series);
+    return tally;
+}
+
+static struct tally *find(struct tally **kept, const struct meter *meter, enum tally_kind kind,
+                          const char *name, const struct label *labels, size_t count)
+{
+    if (!*kept)
+        *kept = take(meter, kind, name, labels, count);
     return *kept;
 }
 
