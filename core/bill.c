@@ -112,6 +112,15 @@ static bool has_journal(struct bills *bills)
     return bills->journal != NULL;
 }
 
+static void set_text(char *to, size_t size, struct slice text)
+{
+    size_t len = text.len < size ? text.len : size - 1;
+
+    if (len)
+        memcpy(to, text.ptr, len);
+    to[len] = '\0';
+}
+
 /* A slot of these two payers; -1: there is no room. */
 static int take(struct bills *bills, const struct keys_account *account, const char *id)
 {
@@ -128,18 +137,13 @@ static int take(struct bills *bills, const struct keys_account *account, const c
     slot->started_us = wall_us();
     slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
     slot->first_ms = slot->total_ms = -1;
-    snprintf(slot->request, sizeof slot->request, "%s", id);
+    set_text(slot->request, sizeof slot->request, slice_of(id));
     return at;
 }
 
 static struct journal_slot *slot_of(const struct bills *bills, int at)
 {
     return journal_slot(bills->journal, at);
-}
-
-static void set_text(char *to, size_t size, struct slice text)
-{
-    snprintf(to, size, "%.*s", (int)text.len, text.len ? text.ptr : "");
 }
 
 /* ---- refusals ---- */
@@ -421,7 +425,7 @@ bool bill_send(struct bill *bill, struct slice target, const struct bill_price *
     slot->reserved = cost_of_need(price, need);
     memcpy(slot->model, slot_of(bills, bill->at)->model, sizeof slot->model);
     set_text(slot->target, sizeof slot->target, target);
-    snprintf(slot->code, sizeof slot->code, "cancelled");
+    set_text(slot->code, sizeof slot->code, SLICE("cancelled"));
     if (!budget_reserve(bills->budget, bills->seat, slot, slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
         refuse(bills, &seen, seen.number != bill->account.number, refusal);

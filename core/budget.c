@@ -157,7 +157,7 @@ static void begin(struct change *change, struct budget *budget, const struct jou
     change->budget = budget;
     change->count = 0;
     for (int i = 0; i < 2; i++)
-        if (keys_get(budget->keys, numbers[i], &change->account[change->count]))
+        if (keys_look(budget->keys, numbers[i], &change->account[change->count]))
             change->count++;
     lock(budget);
     for (int i = 0; i < change->count; i++) {
@@ -349,7 +349,7 @@ int64_t budget_left(struct budget *budget, const struct keys_account *account, i
 {
     struct keys_account team;
     const struct keys_account *both[2] = {account, &team};
-    int count = account->team && keys_get(budget->keys, account->team, &team) ? 2 : 1;
+    int count = account->team && keys_look(budget->keys, account->team, &team) ? 2 : 1;
     int64_t least = -1;
 
     for (int i = 0; i < count; i++) {

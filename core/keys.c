@@ -69,19 +69,29 @@ static struct place *find(struct keys *keys, const unsigned char *digest)
     return NULL;
 }
 
-bool keys_get(struct keys *keys, int32_t number, struct keys_account *account)
+static bool copy(struct keys *keys, int32_t number, struct keys_account *account, size_t size)
 {
     if (number < 0 || number >= KEYS_MAX)
         return false;
     struct entry *entry = &keys->entries[number];
     for (int i = 0; i < TRIES; i++) {
         uint32_t before = atomic_load_explicit(&entry->writes, memory_order_acquire);
-        memcpy(account, &entry->account, sizeof *account);
+        memcpy(account, &entry->account, size);
         atomic_thread_fence(memory_order_acquire);
         if (before % 2 == 0 && before == atomic_load_explicit(&entry->writes, memory_order_relaxed))
             return account->number == number && number > 0;
     }
     return false;
+}
+
+bool keys_get(struct keys *keys, int32_t number, struct keys_account *account)
+{
+    return copy(keys, number, account, sizeof *account);
+}
+
+bool keys_look(struct keys *keys, int32_t number, struct keys_account *account)
+{
+    return copy(keys, number, account, offsetof(struct keys_account, name));
 }
 
 /* An unknown key is looked at as number 0, which nobody has. */

@@ -14,18 +14,18 @@ enum {
     KEYS_LABELS = 512,
 };
 
-struct keys_account { /* a key or a team; a plain value */
-    int32_t number;   /* 0: none */
-    int32_t team;     /* its number; 0: none */
-    char name[KEYS_NAME];
-    char models[KEYS_MODELS]; /* names, each with a comma behind it; empty: any */
-    char labels[KEYS_LABELS]; /* name=value, each with a newline behind it */
-    int64_t rpm, tpm;         /* 0: no such limit */
-    int32_t concurrent;       /* the same */
+struct keys_account {   /* a key or a team; a plain value */
+    int32_t number;     /* 0: none */
+    int32_t team;       /* its number; 0: none */
+    int64_t rpm, tpm;   /* 0: no such limit */
+    int32_t concurrent; /* the same */
     bool has_budget;
     int64_t budget, warns_at; /* micro-dollars a window; warns_at: the soft limit, or the budget */
     int64_t expires_s;        /* wall clock; 0: never */
     bool is_revoked;
+    char name[KEYS_NAME];     /* from here on keys_look leaves out */
+    char models[KEYS_MODELS]; /* names, each with a comma behind it; empty: any */
+    char labels[KEYS_LABELS]; /* name=value, each with a newline behind it */
 };
 
 struct keys;
@@ -40,6 +40,9 @@ bool keys_find(struct keys *keys, const unsigned char *digest, int64_t now_s,
 
 /* False: no such number. */
 bool keys_get(struct keys *keys, int32_t number, struct keys_account *account);
+
+/* The same without its texts. */
+bool keys_look(struct keys *keys, int32_t number, struct keys_account *account);
 
 bool keys_allow(const struct keys_account *account, struct slice model);
 

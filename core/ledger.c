@@ -44,6 +44,10 @@ static const char add_request[] =
 static const char add_attempt[] =
     "INSERT OR IGNORE INTO attempts VALUES"
     "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+/* Its attempts may have come before it, and cost what only their rows say. */
+static const char add_died[] =
+    "UPDATE requests SET cost = (SELECT coalesce(sum(cost), 0) FROM attempts WHERE request = ?1),"
+    " estimated = 1 WHERE id = ?1 AND code = 'worker_died'";
 static const char add_sum[] =
     "INSERT INTO sums VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     " ON CONFLICT DO UPDATE SET requests=requests+?6, errors=errors+?7, attempts=attempts+?8,"
@@ -52,15 +56,15 @@ static const char add_sum[] =
 
 struct ledger {
     sqlite3 *db;
-    sqlite3_stmt *request, *attempt, *sum;
+    sqlite3_stmt *request, *attempt, *sum, *died;
 };
 
 static bool prepare(struct ledger *ledger)
 {
-    const char *const texts[] = {add_request, add_attempt, add_sum};
-    sqlite3_stmt **statements[] = {&ledger->request, &ledger->attempt, &ledger->sum};
+    const char *const texts[] = {add_request, add_attempt, add_sum, add_died};
+    sqlite3_stmt **statements[] = {&ledger->request, &ledger->attempt, &ledger->sum, &ledger->died};
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         if (sqlite3_prepare_v3(ledger->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, statements[i],
                                NULL))
             return false;
@@ -92,6 +96,7 @@ void ledger_close(struct ledger *ledger)
     sqlite3_finalize(ledger->request);
     sqlite3_finalize(ledger->attempt);
     sqlite3_finalize(ledger->sum);
+    sqlite3_finalize(ledger->died);
     sqlite3_close(ledger->db);
     mem_free(ledger);
 }
@@ -233,11 +238,21 @@ static bool write_sum(struct ledger *ledger, const struct journal_slot *slot)
     return step(&to);
 }
 
+static bool add_up_died(struct ledger *ledger, const struct journal_slot *slot)
+{
+    struct binding to = {ledger->died, 0};
+
+    bind_text(&to, slot->request);
+    return step(&to);
+}
+
 bool ledger_add(struct ledger *ledger, const struct journal_slot *slot)
 {
     bool is_written = slot->is_attempt ? write_attempt(ledger, slot) : write_request(ledger, slot);
 
-    return is_written && (sqlite3_changes(ledger->db) == 0 || write_sum(ledger, slot));
+    if (!is_written || sqlite3_changes(ledger->db) == 0)
+        return is_written;
+    return write_sum(ledger, slot) && add_up_died(ledger, slot);
 }
 
 /* ---- asking ---- */

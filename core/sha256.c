@@ -31,24 +31,36 @@ static void schedule(const unsigned char *block, uint32_t words[ROUNDS])
     }
 }
 
-/* h: the standard's a to h. */
+/* One round, d and h changed in place: who calls it turns the letters instead of moving them. */
+#define ROUND(a, b, c, d, e, f, g, h, i)                                                           \
+    do {                                                                                           \
+        uint32_t one = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) +       \
+                       constants[i] + words[i];                                                    \
+        d += one;                                                                                  \
+        h = one + (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));        \
+    } while (0)
+
+/* The letters are the standard's. */
 static void mix(uint32_t state[8], const unsigned char *block)
 {
-    uint32_t words[ROUNDS], h[8];
+    uint32_t words[ROUNDS];
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
 
     schedule(block, words);
-    memcpy(h, state, sizeof h);
-    for (int i = 0; i < ROUNDS; i++) {
-        uint32_t one = h[7] + (turn(h[4], 6) ^ turn(h[4], 11) ^ turn(h[4], 25)) +
-                       ((h[4] & h[5]) ^ (~h[4] & h[6])) + constants[i] + words[i];
-        uint32_t two = (turn(h[0], 2) ^ turn(h[0], 13) ^ turn(h[0], 22)) +
-                       ((h[0] & h[1]) ^ (h[0] & h[2]) ^ (h[1] & h[2]));
-        memmove(h + 1, h, 7 * sizeof *h);
-        h[4] += one;
-        h[0] = one + two;
+    for (int i = 0; i < ROUNDS; i += 8) {
+        ROUND(a, b, c, d, e, f, g, h, i);
+        ROUND(h, a, b, c, d, e, f, g, i + 1);
+        ROUND(g, h, a, b, c, d, e, f, i + 2);
+        ROUND(f, g, h, a, b, c, d, e, i + 3);
+        ROUND(e, f, g, h, a, b, c, d, i + 4);
+        ROUND(d, e, f, g, h, a, b, c, i + 5);
+        ROUND(c, d, e, f, g, h, a, b, i + 6);
+        ROUND(b, c, d, e, f, g, h, a, i + 7);
     }
+    const uint32_t sums[8] = {a, b, c, d, e, f, g, h};
     for (int i = 0; i < 8; i++)
-        state[i] += h[i];
+        state[i] += sums[i];
 }
 
 void sha256(struct slice text, unsigned char digest[SHA256_BYTES])
