@@ -1,13 +1,15 @@
 /* ledger.c -- tables, and statements prepared once.
  *
  * WAL and synchronous=FULL: what was committed outlives a power failure.  Sums are kept by the
- * quarter of an hour, of which every time zone's day is made. */
+ * quarter of an hour, of which every time zone's day is made, and by the day, for whoever looks far
+ * back. */
 /* SPDX-License-Identifier: MIT */
 #include "ledger.h"
 #include "journal.h"
 #include "mem.h"
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { COLUMNS_MAX = 32, BUSY_MS = 10000, QUARTER_US = 900 * 1000000 };
 
@@ -35,6 +37,10 @@ static const char schema[] =
     " NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, requests INTEGER, errors INTEGER,"
     " attempts INTEGER, prompt INTEGER, completion INTEGER, cached INTEGER, reasoning INTEGER, cost"
     " INTEGER, estimated INTEGER, PRIMARY KEY(quarter, key, team, model, target)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS days(quarter INTEGER NOT NULL, key INTEGER NOT NULL, team INTEGER"
+    " NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, requests INTEGER, errors INTEGER,"
+    " attempts INTEGER, prompt INTEGER, completion INTEGER, cached INTEGER, reasoning INTEGER, cost"
+    " INTEGER, estimated INTEGER, PRIMARY KEY(quarter, key, team, model, target)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS sums_key ON sums(key, quarter);"
     "PRAGMA user_version=1;";
 
@@ -53,18 +59,24 @@ static const char add_sum[] =
     " ON CONFLICT DO UPDATE SET requests=requests+?6, errors=errors+?7, attempts=attempts+?8,"
     " prompt=prompt+?9, completion=completion+?10, cached=cached+?11, reasoning=reasoning+?12,"
     " cost=cost+?13, estimated=estimated+?14";
+static const char add_day[] =
+    "INSERT INTO days VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    " ON CONFLICT DO UPDATE SET requests=requests+?6, errors=errors+?7, attempts=attempts+?8,"
+    " prompt=prompt+?9, completion=completion+?10, cached=cached+?11, reasoning=reasoning+?12,"
+    " cost=cost+?13, estimated=estimated+?14";
 
 struct ledger {
     sqlite3 *db;
-    sqlite3_stmt *request, *attempt, *sum, *died;
+    sqlite3_stmt *request, *attempt, *sum, *day, *died;
 };
 
 static bool prepare(struct ledger *ledger)
 {
-    const char *const texts[] = {add_request, add_attempt, add_sum, add_died};
-    sqlite3_stmt **statements[] = {&ledger->request, &ledger->attempt, &ledger->sum, &ledger->died};
+    const char *const texts[] = {add_request, add_attempt, add_sum, add_day, add_died};
+    sqlite3_stmt **statements[] = {&ledger->request, &ledger->attempt, &ledger->sum, &ledger->day,
+                                   &ledger->died};
 
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         if (sqlite3_prepare_v3(ledger->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, statements[i],
                                NULL))
             return false;
@@ -96,6 +108,7 @@ void ledger_close(struct ledger *ledger)
     sqlite3_finalize(ledger->request);
     sqlite3_finalize(ledger->attempt);
     sqlite3_finalize(ledger->sum);
+    sqlite3_finalize(ledger->day);
     sqlite3_finalize(ledger->died);
     sqlite3_close(ledger->db);
     mem_free(ledger);
@@ -217,11 +230,11 @@ static void bind_sum(struct binding *to, const struct journal_slot *slot, int64_
 }
 
 /* Tokens and cost are the attempts'; a request counts itself. */
-static bool write_sum(struct ledger *ledger, const struct journal_slot *slot)
+static bool write_sum(sqlite3_stmt *statement, const struct journal_slot *slot, int64_t quarter)
 {
-    struct binding to = {ledger->sum, 0};
+    struct binding to = {statement, 0};
 
-    bind_number(&to, slot->ended_us / QUARTER_US);
+    bind_number(&to, quarter);
     bind_number(&to, slot->account);
     bind_number(&to, slot->team);
     bind_text(&to, slot->model);
@@ -238,6 +251,18 @@ static bool write_sum(struct ledger *ledger, const struct journal_slot *slot)
     return step(&to);
 }
 
+/* The quarter of an hour with which its day begins, in the clerk's time zone. */
+static int64_t day_of(int64_t us)
+{
+    time_t at = (time_t)(us / 1000000);
+    struct tm tm;
+
+    localtime_r(&at, &tm);
+    tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+    tm.tm_isdst = -1;
+    return (int64_t)mktime(&tm) / 900;
+}
+
 static bool add_up_died(struct ledger *ledger, const struct journal_slot *slot)
 {
     struct binding to = {ledger->died, 0};
@@ -252,7 +277,8 @@ bool ledger_add(struct ledger *ledger, const struct journal_slot *slot)
 
     if (!is_written || sqlite3_changes(ledger->db) == 0)
         return is_written;
-    return write_sum(ledger, slot) && add_up_died(ledger, slot);
+    return write_sum(ledger->sum, slot, slot->ended_us / QUARTER_US) &&
+           write_sum(ledger->day, slot, day_of(slot->ended_us)) && add_up_died(ledger, slot);
 }
 
 /* ---- asking ---- */

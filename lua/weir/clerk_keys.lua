@@ -68,7 +68,9 @@ return function(host)
   local function load_windows(rows)
     local now = host.now()
     local spent = {}
-    for _, period in ipairs { "day", "week", "month", "total" } do
+    local used = { total = true }
+    for _, row in ipairs(rows) do used[row.period or "total"] = true end
+    for period in pairs(used) do
       local starts, renews, next = host.window(period, now)
       spent[period] = { starts = starts, renews = renews, next = next, key = {}, team = {} }
       for kind, column in pairs(COLUMN) do

@@ -197,6 +197,23 @@ describe("the ledger", function()
     end)
   end)
 
+  it("refuses keys with a budget while nothing can be written down, and serves others", function()
+    local support = require("spec.support.gateway")
+    local data = support.folder { journal = "a file where the folder of journals would be" }
+    start { more = ledger.CONFIG .. ("data = %q,"):format(data) }
+    ledger.ask(gateway, "teams", "add", "--name", "search", "--budget", "1usd/day")
+    local bob = ledger.key(gateway, "bob", "--team", "search")
+    for _, headers in ipairs { ledger.key(gateway, "alice", "--budget", "1usd/day"), bob } do
+      local response = ask(headers):read_response()
+      assert.equal(503, response.status)
+      assert.equal("ledger_unavailable", cjson.decode(response.body).error.code)
+    end
+    assert.equal(200, serve(ledger.key(gateway, "carol"), 1, 1).status)
+    assert.truthy(gateway:wait_log("event=journal_unavailable"))
+    gateway:stop()
+    support.remove_folder(data)
+  end)
+
   describe("sums up", function()
     before_each(function()
       start()
