@@ -60,6 +60,7 @@ static void add_pulses(const struct crew *crew, const struct tallies *tallies, s
 struct provider_sum {
     char name[LANE_NAME];
     long long cooling, in_flight;
+    int64_t left[QUOTA_COUNT]; /* the least that any key has for any model; -1: not known */
 };
 
 struct provider_sums {
@@ -76,8 +77,30 @@ static struct provider_sum *sum_of(struct provider_sums *sums, struct slice name
     sums->list = mem_resize(sums->list, (sums->count + 1) * sizeof *sums->list);
     struct provider_sum *sum = &sums->list[sums->count++];
     memset(sum, 0, sizeof *sum);
+    for (int i = 0; i < QUOTA_COUNT; i++)
+        sum->left[i] = -1;
     memcpy(sum->name, name.ptr, name.len < LANE_NAME ? name.len : LANE_NAME - 1);
     return sum;
+}
+
+static void add_left(struct provider_sum *sum, int dimension, int64_t left)
+{
+    if (left >= 0 && (sum->left[dimension] < 0 || left < sum->left[dimension]))
+        sum->left[dimension] = left;
+}
+
+/* What the provider told, and what the configuration allows. */
+static void add_quotas(struct provider_sum *sum, struct lane *lane, int64_t now_us)
+{
+    for (int i = 0; i < QUOTA_COUNT; i++)
+        if (atomic_load(&lane->told) >> i & 1)
+            add_left(sum, i, quota_left(&lane->quotas[i], now_us));
+    for (int i = 0; i < WINDOW_COUNT; i++) {
+        int64_t limit = atomic_load(&lane->windows[i].limit);
+        int64_t left = limit - atomic_load(&lane->windows[i].used);
+        if (limit)
+            add_left(sum, (int)lane_dimension((enum lane_window)i), left > 0 ? left : 0);
+    }
 }
 
 /* In flight is counted where the key is not: each attempt once. */
@@ -90,6 +113,36 @@ static void add_lane(void *arg, struct lane *lane)
     sum->cooling += atomic_load(&lane->until_us) > sums->now_us;
     if (!lane->key)
         sum->in_flight += atomic_load(&lane->inflight);
+    add_quotas(sum, lane, sums->now_us);
+}
+
+static void add_left_series(const struct provider_sum *sum, int dimension, struct buf *out)
+{
+    struct buf series = {0};
+
+    buf_add_text(&series, "weir_quota_remaining");
+    metrics_add_label(&series, SLICE("gen_ai_provider_name"), slice_of(sum->name));
+    metrics_add_label(&series, SLICE("dimension"),
+                      slice_of(quota_name((enum quota_dimension)dimension)));
+    buf_add(out, buf_slice(&series));
+    buf_add_format(out, "} %lld\n", (long long)sum->left[dimension]);
+    buf_free(&series);
+}
+
+static void add_quotas_left(const struct provider_sums *sums, struct buf *out)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < sums->count; i++) {
+        for (int j = 0; j < QUOTA_COUNT; j++) {
+            if (sums->list[i].left[j] < 0)
+                continue;
+            if (!any)
+                buf_add_text(out, "# TYPE weir_quota_remaining gauge\n");
+            any = true;
+            add_left_series(&sums->list[i], j, out);
+        }
+    }
 }
 
 static void add_by_provider(const struct provider_sums *sums, const char *name, bool cooling,
@@ -114,6 +167,7 @@ static void add_providers(struct limits *limits, struct buf *out)
     lanes_each(limits_lanes(limits), add_lane, &sums);
     add_by_provider(&sums, "weir_targets_cooling", true, out);
     add_by_provider(&sums, "weir_attempts_in_flight", false, out);
+    add_quotas_left(&sums, out);
     mem_free(sums.list);
 }
 

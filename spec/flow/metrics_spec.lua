@@ -197,6 +197,19 @@ describe("metrics", function()
       assert.equal(1, value(gateway, "weir_targets_cooling", { gen_ai_provider_name = "first" }))
     end)
 
+    it("tell what is left of limits, by provider and dimension", function()
+      local gateway = w:gateway { provider = {
+        first = 'limits = { rpd = 5 }, key = weir.env "KEY"' } }
+      local client = gateway:chat()
+      first:answer(200, openai.answer(), { ["x-ratelimit-limit-tokens"] = "9000",
+        ["x-ratelimit-remaining-tokens"] = "8765", ["x-ratelimit-reset-tokens"] = "60s" })
+      client:read_response()
+      for dimension, left in pairs { rpd = 4, tpm = 8765 } do
+        assert.equal(left, value(gateway, "weir_quota_remaining",
+          { gen_ai_provider_name = "first", dimension = dimension }))
+      end
+    end)
+
     it("tell by a word how they failed", function()
       local gateway = w:gateway { models =
         '    default = waterfall { "first/m" }, bad = function() error("x") end,' }
