@@ -93,10 +93,8 @@ void body_fini(struct body *body)
 
 const struct body_member *body_get(const struct body *body, const char *name)
 {
-    size_t len = strlen(name);
-
     for (size_t i = body->count; i > 0; i--)
-        if (json_name_is(body->members[i - 1].name, name, len))
+        if (json_string_is(body->members[i - 1].name, name))
             return &body->members[i - 1];
     return NULL;
 }
@@ -235,7 +233,7 @@ static enum err check_read_name(struct slice name, unsigned *seen, struct body_f
     bool escaped = name.len && memchr(name.ptr, '\\', name.len);
 
     for (unsigned i = 0; i < READ_COUNT; i++) {
-        if (!json_name_is(name, READ[i], strlen(READ[i])))
+        if (!json_string_is(name, READ[i]))
             continue;
         if (escaped)
             return refuse(fault, ERR_TYPE, "this member's name must be written without escapes");

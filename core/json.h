@@ -83,15 +83,6 @@ MUST_CHECK enum err json_unescape(struct slice inside, struct buf *out);
 /* True when a string's inside stands for just this text, escapes resolved. */
 bool json_string_is(struct slice inside, const char *text);
 
-/* The same, where most are no longer than name, a text of len bytes without a backslash: what
- * is written with escapes is longer than what it says. */
-static inline bool json_name_is(struct slice inside, const char *name, size_t len)
-{
-    if (inside.len <= len)
-        return inside.len == len && memcmp(inside.ptr, name, len) == 0;
-    return memchr(inside.ptr, '\\', inside.len) && json_string_is(inside, name);
-}
-
 /* Appends text as a JSON string, quotes and all.  Bytes that are not UTF-8
  * become U+FFFD. */
 void json_quote(struct buf *out, struct slice text);

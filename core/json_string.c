@@ -44,10 +44,12 @@ enum err json_unescape(struct slice inside, struct buf *out)
 
 bool json_string_is(struct slice inside, const char *text)
 {
-    if (inside.len == 0 || (*inside.ptr != *text && *inside.ptr != '\\'))
-        return inside.len == 0 && *text == '\0'; /* most names differ at once */
+    size_t length = strlen(text);
+
+    if (inside.len < length) /* escapes only make it longer: most names differ at once */
+        return false;
     if (!memchr(inside.ptr, '\\', inside.len))
-        return slice_is(inside, text);
+        return inside.len == length && memcmp(inside.ptr, text, length) == 0;
 
     const char *end = inside.ptr + inside.len;
     for (const char *ptr = inside.ptr; ptr < end;) {

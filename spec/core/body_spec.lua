@@ -183,6 +183,13 @@ describe("body_get", function()
     end)
   end)
 
+  it("finds by what a name says, not by how it stands there", function()
+    with_body('{"b\\\\n":2,"b\\n":1}', function(body)
+      assert.equal("2", text_of(C.body_get(body, "b\\n").value))
+      assert.equal("1", text_of(C.body_get(body, "b\n").value))
+    end)
+  end)
+
   it("decodes a string member and no other", function()
     with_body('{"model":"a\\u002fb","n":1,"user":"\\ud800","x":"\\u0000"}', function(body)
       local out = ffi.new("struct buf")
