@@ -9,11 +9,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "budget.h"
 #include "quota.h"
+#include "shm.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 enum { RATE_RPM, RATE_TPM, RATES };
@@ -63,17 +63,9 @@ static void turn(struct budget_purse *money, int64_t wall_s);
 
 struct budget *budget_new(struct keys *keys)
 {
-    pthread_mutexattr_t attributes;
-    struct budget *budget = mmap(NULL, sizeof *budget, PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct budget *budget = shm_new_sparse(sizeof *budget);
 
-    if (budget == MAP_FAILED)
-        abort();
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&budget->lock, &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    shm_locks_init(&budget->lock, 1);
     budget->keys = keys;
     if (getrandom(&budget->run, sizeof budget->run, 0) != sizeof budget->run)
         abort();
@@ -82,8 +74,7 @@ struct budget *budget_new(struct keys *keys)
 
 void budget_free(struct budget *budget)
 {
-    if (budget)
-        munmap(budget, sizeof *budget);
+    shm_free(budget, sizeof *budget);
 }
 
 uint64_t budget_run(const struct budget *budget)
@@ -136,10 +127,7 @@ static void apply(struct budget *budget)
 
 static void lock(struct budget *budget)
 {
-    if (pthread_mutex_lock(&budget->lock) != EOWNERDEAD)
-        return;
-    pthread_mutex_consistent(&budget->lock);
-    if (atomic_load(&budget->note.valid))
+    if (shm_lock(&budget->lock) && atomic_load(&budget->note.valid))
         apply(budget);
 }
 

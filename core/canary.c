@@ -2,10 +2,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "canary.h"
 #include "json.h"
+#include "shm.h"
 #include <math.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 enum {
     ERRORS_MIN = 3, /* fewer are no evidence of anything */
@@ -99,17 +98,12 @@ double canary_place(const char *key_name, struct slice said)
 
 struct canary *canary_new(void)
 {
-    void *memory = mmap(NULL, sizeof(struct canary), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    return memory;
+    return shm_new(sizeof(struct canary));
 }
 
 void canary_free(struct canary *canary)
 {
-    if (canary)
-        munmap(canary, sizeof *canary);
+    shm_free(canary, sizeof *canary);
 }
 
 static void begin(struct side *side, unsigned number)

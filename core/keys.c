@@ -7,9 +7,8 @@
  * writer that dies leaves it odd: readers then find nobody until the next clerk has written it. */
 /* SPDX-License-Identifier: MIT */
 #include "keys.h"
+#include "shm.h"
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 enum { PLACES = 4 * KEYS_MAX, TRIES = 1000 };
 
@@ -31,17 +30,12 @@ struct keys {
 
 struct keys *keys_new(void)
 {
-    void *memory = mmap(NULL, sizeof(struct keys), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    return memory;
+    return shm_new_sparse(sizeof(struct keys));
 }
 
 void keys_free(struct keys *keys)
 {
-    if (keys)
-        munmap(keys, sizeof *keys);
+    shm_free(keys, sizeof *keys);
 }
 
 /* ---- finding ---- */

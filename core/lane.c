@@ -7,10 +7,8 @@
  * CHANGING: nobody finds it, and if its writer dies the next takes it. */
 /* SPDX-License-Identifier: MIT */
 #include "lane.h"
-#include <errno.h>
+#include "shm.h"
 #include <pthread.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 enum { CHANGING = 1 };
 
@@ -29,25 +27,15 @@ struct bucket { /* where the parts of one are */
 
 struct lanes *lanes_new(void)
 {
-    pthread_mutexattr_t attributes;
-    struct lanes *lanes =
-        mmap(NULL, sizeof *lanes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct lanes *lanes = shm_new(sizeof *lanes);
 
-    if (lanes == MAP_FAILED)
-        abort();
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    for (int i = 0; i < LANE_BUCKETS; i++)
-        pthread_mutex_init(&lanes->locks[i], &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    shm_locks_init(lanes->locks, LANE_BUCKETS);
     return lanes;
 }
 
 void lanes_free(struct lanes *lanes)
 {
-    if (lanes)
-        munmap(lanes, sizeof *lanes);
+    shm_free(lanes, sizeof *lanes);
 }
 
 uint64_t lane_hash(uint64_t provider_hash, int key, uint64_t model_hash)
@@ -132,9 +120,8 @@ static void mend_lane(struct lane *lane)
 
 static void lock(struct bucket bucket)
 {
-    if (pthread_mutex_lock(bucket.lock) != EOWNERDEAD)
+    if (!shm_lock(bucket.lock))
         return;
-    pthread_mutex_consistent(bucket.lock);
     for (int i = 0; i < LANE_WAYS && atomic_load(&bucket.hashes[i]); i++)
         mend_lane(&bucket.lanes[i]);
 }

@@ -9,10 +9,11 @@
 #include "metrics.h"
 #include "json.h"
 #include "mem.h"
+#include "series.h"
+#include "shm.h"
 #include "tally.h"
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
@@ -39,11 +40,8 @@ struct metrics {
 
 struct metrics *metrics_new(void)
 {
-    void *memory = mmap(NULL, sizeof(struct metrics), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    struct metrics *metrics = memory;
+    struct metrics *metrics = shm_new(sizeof *metrics);
+
     metrics->tallies = tallies_new();
     return metrics;
 }
@@ -58,7 +56,7 @@ void metrics_free(struct metrics *metrics)
     if (!metrics)
         return;
     tallies_free(metrics->tallies);
-    munmap(metrics, sizeof *metrics);
+    shm_free(metrics, sizeof *metrics);
 }
 
 /* ---- adding ---- */
@@ -154,28 +152,10 @@ static struct slice series_of(const struct place *place)
     return (struct slice){place->series, place->len};
 }
 
-static struct slice name_of(struct slice series)
-{
-    const char *brace = memchr(series.ptr, '{', series.len);
-
-    return brace ? (struct slice){series.ptr, (size_t)(brace - series.ptr)} : series;
-}
-
-static int compare(struct slice a, struct slice b)
-{
-    int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
-
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-/* By name first: x{…} comes before xy, though '{' does not. */
 static int compare_places(const void *one, const void *other)
 {
-    struct slice a = series_of(*(struct place *const *)one);
-    struct slice b = series_of(*(struct place *const *)other);
-    int order = compare(name_of(a), name_of(b));
-
-    return order ? order : compare(a, b);
+    return series_compare(series_of(*(struct place *const *)one),
+                          series_of(*(struct place *const *)other));
 }
 
 static double sum_of(struct place *place)
@@ -192,7 +172,7 @@ static void write_places(struct place *const *places, size_t count, struct buf *
     struct slice name = {0};
 
     for (size_t i = 0; i < count; i++) {
-        struct slice series = series_of(places[i]), own = name_of(series);
+        struct slice series = series_of(places[i]), own = series_name(series);
         double sum = sum_of(places[i]);
         while (i + 1 < count && slice_equal(series_of(places[i + 1]), series))
             sum += sum_of(places[++i]);

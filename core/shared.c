@@ -8,11 +8,9 @@
  * A writer that dies in between leaves current where it was. */
 /* SPDX-License-Identifier: MIT */
 #include "shared.h"
-#include <errno.h>
+#include "shm.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 enum { WAYS = 8, BUCKETS = SHARED_ENTRIES / WAYS, LOCKS = 64 };
 
@@ -39,18 +37,9 @@ static pthread_mutex_t *lock(struct shared *shared, uint64_t hash);
 
 struct shared *shared_new(void)
 {
-    pthread_mutexattr_t attributes;
-    struct shared *shared =
-        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *shared = shm_new(sizeof *shared);
 
-    if (shared == MAP_FAILED)
-        abort();
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    for (int i = 0; i < LOCKS; i++)
-        pthread_mutex_init(&shared->locks[i], &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    shm_locks_init(shared->locks, LOCKS);
     return shared;
 }
 
@@ -66,8 +55,7 @@ void shared_copy(struct shared *shared, struct shared *from)
 
 void shared_free(struct shared *shared)
 {
-    if (shared)
-        munmap(shared, sizeof *shared);
+    shm_free(shared, sizeof *shared);
 }
 
 /* ---- finding ---- */
@@ -76,8 +64,7 @@ static pthread_mutex_t *lock(struct shared *shared, uint64_t hash)
 {
     pthread_mutex_t *mutex = &shared->locks[hash % BUCKETS % LOCKS];
 
-    if (pthread_mutex_lock(mutex) == EOWNERDEAD)
-        pthread_mutex_consistent(mutex); /* its owner died; no entry can be torn */
+    shm_lock(mutex); /* had its owner died, no entry could be torn */
     return mutex;
 }
 

@@ -6,10 +6,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "tally.h"
 #include "mem.h"
+#include "series.h"
+#include "shm.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 enum { PROBES = 128 };
 
@@ -64,17 +65,12 @@ static const struct bounds {
 
 struct tallies *tallies_new(void)
 {
-    void *memory = mmap(NULL, sizeof(struct tallies), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    return memory;
+    return shm_new(sizeof(struct tallies));
 }
 
 void tallies_free(struct tallies *tallies)
 {
-    if (tallies)
-        munmap(tallies, sizeof *tallies);
+    shm_free(tallies, sizeof *tallies);
 }
 
 /* ---- series ---- */
@@ -173,33 +169,16 @@ struct tally_pulse tallies_pulse(const struct tallies *tallies, int worker)
 
 /* ---- writing ---- */
 
-static struct slice name_of(struct slice series)
-{
-    const char *brace = memchr(series.ptr, '{', series.len);
-
-    return brace ? (struct slice){series.ptr, (size_t)(brace - series.ptr)} : series;
-}
-
-static int compare(struct slice a, struct slice b)
-{
-    int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
-
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_places(const void *one, const void *other)
 {
-    struct slice a = series_of(*(struct tally *const *)one);
-    struct slice b = series_of(*(struct tally *const *)other);
-    int order = compare(name_of(a), name_of(b));
-
-    return order ? order : compare(a, b);
+    return series_compare(series_of(*(struct tally *const *)one),
+                          series_of(*(struct tally *const *)other));
 }
 
 /* name_bucket{labels,le="0.5"}: what stands before the value. */
 static void add_name(struct buf *out, struct slice series, const char *suffix, const char *le)
 {
-    struct slice name = name_of(series);
+    struct slice name = series_name(series);
     struct slice labels = {name.ptr + name.len, series.len - name.len};
 
     buf_add(out, name);
@@ -255,7 +234,7 @@ static void write_places(struct tally **places, size_t count, struct buf *out)
     struct slice name = {0};
 
     for (size_t i = 0; i < count; i++) {
-        struct slice series = series_of(places[i]), own = name_of(series);
+        struct slice series = series_of(places[i]), own = series_name(series);
         struct tally sum = {.kind = places[i]->kind, .len = series.len};
         memcpy(sum.series, series.ptr, series.len);
         add_up(&sum, places[i]);
