@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "clerk_work.h"
 #include "budget.h"
+#include "folder.h"
 #include "ledger.h"
 #include "log.h"
 #include "loop.h"
@@ -363,7 +364,7 @@ static int lock_ledger(const char *folder)
 {
     char path[4096];
 
-    mkdir(folder, 0700);
+    folder_make(folder);
     snprintf(path, sizeof path, "%s/ledger.lock", folder);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     while (fd >= 0 && flock(fd, LOCK_EX) && errno == EINTR)

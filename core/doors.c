@@ -1,6 +1,7 @@
 /* doors.c -- opens, keeps and closes the listening sockets of the admin side. */
 /* SPDX-License-Identifier: MIT */
 #include "doors.h"
+#include "folder.h"
 #include "listener.h"
 #include "log.h"
 #include "mem.h"
@@ -22,17 +23,6 @@ struct doors {
 };
 
 /* ---- a unix socket ---- */
-
-static void make_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (!slash || slash == path)
-        return;
-    char *folder = mem_dup((struct slice){path, (size_t)(slash - path)});
-    mkdir(folder, 0700); /* where it is there already, all the better */
-    mem_free(folder);
-}
 
 /* A socket file that nobody listens to is what a killed gateway left. */
 static bool is_taken(const struct sockaddr_un *address)
@@ -67,7 +57,7 @@ static int open_unix(const char *path, struct buf *problem)
     struct stat info;
     int fd = -1;
 
-    make_folder(path);
+    folder_make_around(path);
     if (strlen(path) >= sizeof address.sun_path) {
         why = "the path is too long for a socket";
     } else {

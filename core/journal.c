@@ -4,6 +4,7 @@
  * failure.  All blocks are taken beforehand, as a mapped file on a full disk would kill. */
 /* SPDX-License-Identifier: MIT */
 #include "journal.h"
+#include "folder.h"
 #include "mem.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +64,7 @@ struct journal *journal_new(const char *folder, uint64_t run, int seat)
     snprintf(name, sizeof name, "%016llx-%d-%d", (unsigned long long)run, seat, (int)getpid());
     snprintf(draft, sizeof draft, "%s/%s.new", folder, name);
     snprintf(path, sizeof path, "%s/%s.journal", folder, name);
-    mkdir(folder, 0700);
+    folder_make(folder);
     if (make(journal, draft)) {
         journal->file->magic = MAGIC;
         journal->file->run = run;

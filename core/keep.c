@@ -7,6 +7,7 @@
  *   end f00dfeed12345678                     the hash of all before */
 /* SPDX-License-Identifier: MIT */
 #include "keep.h"
+#include "folder.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
@@ -379,24 +380,13 @@ static bool replace(const char *path, struct slice text)
     return is_done;
 }
 
-static void make_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (!slash || slash == path)
-        return;
-    char *folder = mem_dup((struct slice){path, (size_t)(slash - path)});
-    mkdir(folder, 0700); /* where it is there already, all the better */
-    mem_free(folder);
-}
-
 static void save(struct keep *keep)
 {
     struct buf text = {0};
 
     keep->saved = lanes_changes(limits_lanes(keep->limits));
     keep_write(keep->limits, loop_now_us(), wall_us(), &text);
-    make_folder(keep->path);
+    folder_make_around(keep->path);
     bool is_done = replace(keep->path, buf_slice(&text));
     if (!is_done && !keep->has_failed)
         log_problem(keep, "limits_not_kept", strerror(errno));
