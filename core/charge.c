@@ -54,6 +54,33 @@ void charge_commit(struct limits *limits, struct generation *generation, struct 
     grant_succeed(limits, attempt_grant(attempt), attempt_shown_us(attempt), loop_now_us());
 }
 
+struct policy_fault charge_fault(struct attempt *attempt, const struct attempt_fault *fault)
+{
+    return (struct policy_fault){
+        .provider = attempt_provider(attempt),
+        .target = attempt_target(attempt),
+        .fault = fault->fault,
+        .phase = fault->phase,
+        .status = fault->status,
+        .body = fault->body,
+        .message = fault->message,
+        .attempt = attempt_transfer(attempt) ? attempt : NULL,
+        .was_sent = attempt_was_sent(attempt),
+    };
+}
+
+void charge_each_header(void *arg, void *attempt,
+                        void (*visit)(void *visit_arg, struct slice name, struct slice value),
+                        void *visit_arg)
+{
+    struct transfer *transfer = attempt_transfer(attempt);
+    struct slice name, value;
+    size_t at = 0;
+
+    while (transfer && upstream_next_header(transfer, &at, &name, &value))
+        visit(visit_arg, name, value);
+}
+
 /* Silence and cuts that the provider, or the way to it, is to blame for. */
 static bool is_stumble(const struct attempt_fault *fault)
 {

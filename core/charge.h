@@ -7,10 +7,18 @@
 #include "attempt.h"
 
 struct generation;
+struct policy_fault;
 struct policy_outcome;
 
 /* The answer has begun well: its headers, its latency. */
 void charge_commit(struct limits *limits, struct generation *generation, struct attempt *attempt);
+
+/* What is judged; borrows both, and the answer's head as long as the attempt is open. */
+struct policy_fault charge_fault(struct attempt *attempt, const struct attempt_fault *fault);
+/* The host's part in that: the headers of the attempt's answer. */
+void charge_each_header(void *arg, void *attempt,
+                        void (*visit)(void *visit_arg, struct slice name, struct slice value),
+                        void *visit_arg);
 
 /* The attempt failed, before or after its commit point; logs a cooldown that follows.  Gives how
  * long the target is left alone, in seconds; 0: not at all. */

@@ -596,7 +596,7 @@ static const struct policy_host host = {
     .fetched = fetched,
     .on_finish = on_finish,
     .trail = on_trail,
-    .headers = exchange_each_header,
+    .headers = charge_each_header,
     .on_attempt_dropped = exchange_on_dropped,
 };
 

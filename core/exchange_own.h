@@ -88,9 +88,6 @@ void exchange_on_send(void *arg, const struct policy_send *send);
 void exchange_on_shadow(void *arg, const struct policy_send *send);
 void exchange_on_race(void *arg, const struct policy_send *sends, size_t count, double after);
 void exchange_on_dropped(void *arg, void *attempt);
-void exchange_each_header(void *arg, void *attempt,
-                          void (*visit)(void *visit_arg, struct slice name, struct slice value),
-                          void *visit_arg);
 /* The next of the race that may be tried now: meanwhile it may have begun to cool. */
 void exchange_next_racer(struct exchange *x);
 void exchange_end_race(struct exchange *x); /* closes all that run; accepts that there is none */

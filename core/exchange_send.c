@@ -31,32 +31,46 @@ static size_t forwarded_headers(const struct exchange *x, struct upstream_header
     return count;
 }
 
+static struct adapter_call call_of(const struct exchange *x, const struct policy_send *send)
+{
+    return (struct adapter_call){
+        .provider = send->provider,
+        .endpoint = x->request.endpoint,
+        .model = send->model,
+        .body = send->body,
+        .edits = send->edits,
+        .stream = x->request.stream,
+        .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
+        .key = send->grant.key,
+    };
+}
+
+static int64_t deadline_of(const struct exchange *x)
+{
+    int64_t total_ms = generation_config(x->generation)->timeout.total_ms;
+
+    return total_ms ? x->started_us + total_ms * 1000 : 0;
+}
+
 static struct attempt *start_attempt(struct exchange *x, const struct policy_send *send)
 {
     struct upstream_header headers[3];
-    const struct timeouts *general = &generation_config(x->generation)->timeout;
     struct attempt_new made = {
         .base = x->world->base,
         .upstream = x->world->upstream,
-        .call = {.provider = send->provider,
-                 .endpoint = x->request.endpoint,
-                 .model = send->model,
-                 .body = send->body,
-                 .edits = send->edits,
-                 .stream = x->request.stream,
-                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
-                 .headers = headers,
-                 .header_count = forwarded_headers(x, headers, 3),
-                 .key = send->grant.key},
+        .call = call_of(x, send),
         .target = send->target,
         .grant = send->grant,
         .item = send->item,
         .timeout = send->timeout,
         .commit = send->commit,
-        .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
+        .deadline_us = deadline_of(x),
         .owner = &attempts,
         .arg = x,
     };
+
+    made.call.headers = headers;
+    made.call.header_count = forwarded_headers(x, headers, 3);
     return attempt_new(&made);
 }
 
@@ -72,26 +86,18 @@ void exchange_on_send(void *arg, const struct policy_send *send)
 void exchange_on_shadow(void *arg, const struct policy_send *send)
 {
     struct exchange *x = arg;
-    const struct timeouts *general = &generation_config(x->generation)->timeout;
     struct shadow_new made = {
         .base = x->world->base,
         .upstream = x->world->upstream,
         .generation = x->generation,
         .limits = x->world->limits,
         .id = x->request.id,
-        .call = {.provider = send->provider,
-                 .endpoint = x->request.endpoint,
-                 .model = send->model,
-                 .body = send->body,
-                 .edits = send->edits,
-                 .stream = x->request.stream,
-                 .add_usage = adapter_adds_usage(send->provider, send->body, x->request.stream),
-                 .key = send->grant.key},
+        .call = call_of(x, send),
         .target = send->target,
         .grant = send->grant,
         .item = send->item,
         .timeout = send->timeout,
-        .deadline_us = general->total_ms ? x->started_us + general->total_ms * 1000 : 0,
+        .deadline_us = deadline_of(x),
     };
     shadow_start(&x->world->shadows, &made);
 }
@@ -223,17 +229,8 @@ static void race_win(struct exchange *x, struct attempt *winner)
 struct policy_outcome exchange_judge(struct exchange *x, struct attempt *attempt,
                                      const struct attempt_fault *fault)
 {
-    struct policy_fault seen = {
-        .provider = attempt_provider(attempt),
-        .target = attempt_target(attempt),
-        .fault = fault->fault,
-        .phase = fault->phase,
-        .status = fault->status,
-        .body = fault->body,
-        .message = fault->message,
-        .attempt = attempt_transfer(attempt) ? attempt : NULL,
-        .was_sent = attempt_was_sent(attempt),
-    };
+    struct policy_fault seen = charge_fault(attempt, fault);
+
     return policy_judge(x->policy, &seen);
 }
 
@@ -299,18 +296,6 @@ void exchange_on_dropped(void *arg, void *attempt)
     if (x->attempt == attempt)
         x->attempt = NULL;
     exchange_drop(x, attempt);
-}
-
-void exchange_each_header(void *arg, void *attempt,
-                          void (*visit)(void *visit_arg, struct slice name, struct slice value),
-                          void *visit_arg)
-{
-    struct transfer *transfer = attempt_transfer(attempt);
-    struct slice name, value;
-    size_t at = 0;
-
-    while (transfer && upstream_next_header(transfer, &at, &name, &value))
-        visit(visit_arg, name, value);
 }
 
 static const struct attempt_owner attempts = {

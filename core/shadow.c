@@ -134,32 +134,10 @@ void shadow_cancel_all(struct shadows *shadows)
 
 /* ---- what the attempt says ---- */
 
-static void each_header(void *arg, void *attempt,
-                        void (*visit)(void *visit_arg, struct slice name, struct slice value),
-                        void *visit_arg)
-{
-    struct transfer *transfer = attempt_transfer(attempt);
-    struct slice name, value;
-    size_t at = 0;
-
-    while (transfer && upstream_next_header(transfer, &at, &name, &value))
-        visit(visit_arg, name, value);
-}
-
 static struct policy_outcome judge(struct shadow *shadow, const struct attempt_fault *fault)
 {
-    struct attempt *attempt = shadow->attempt;
-    struct policy_fault seen = {
-        .provider = attempt_provider(attempt),
-        .target = attempt_target(attempt),
-        .fault = fault->fault,
-        .phase = fault->phase,
-        .status = fault->status,
-        .body = fault->body,
-        .message = fault->message,
-        .attempt = attempt,
-        .was_sent = attempt_was_sent(attempt),
-    };
+    struct policy_fault seen = charge_fault(shadow->attempt, fault);
+
     return generation_judge(shadow->generation, shadow->id, &host, &seen);
 }
 
@@ -216,4 +194,4 @@ static const struct attempt_owner owner = {
     .on_end = on_end,
 };
 
-static const struct policy_host host = {.headers = each_header};
+static const struct policy_host host = {.headers = charge_each_header};

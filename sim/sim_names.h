@@ -42,7 +42,6 @@
 #define exchange_cut_all       sim_exchange_cut_all
 #define exchange_break         sim_exchange_break
 #define exchange_drop          sim_exchange_drop
-#define exchange_each_header   sim_exchange_each_header
 #define exchange_end_race      sim_exchange_end_race
 #define exchange_finish        sim_exchange_finish
 #define exchange_give_up       sim_exchange_give_up
@@ -72,9 +71,11 @@
 #define shadow_init            sim_shadow_init
 #define shadow_start           sim_shadow_start
 
-#define charge_commit sim_charge_commit
-#define charge_end    sim_charge_end
-#define charge_fail   sim_charge_fail
+#define charge_commit      sim_charge_commit
+#define charge_each_header sim_charge_each_header
+#define charge_end         sim_charge_end
+#define charge_fail        sim_charge_fail
+#define charge_fault       sim_charge_fault
 
 /* client.h, in sim_client.c */
 #define client_each_header   sim_client_each_header
