@@ -108,17 +108,6 @@ static void accept_all(struct admin *admin, enum door door, int64_t now_us)
 
 /* ---- what they say ---- */
 
-static struct slice trim(struct slice text)
-{
-    while (text.len && (*text.ptr == ' ' || *text.ptr == '\t')) {
-        text.ptr++;
-        text.len--;
-    }
-    while (text.len && (text.ptr[text.len - 1] == ' ' || text.ptr[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
 /* The gate has seen that each line ends with CRLF and begins with a name and a colon. */
 struct slice caller_header(const struct caller *caller, const char *name)
 {
@@ -129,7 +118,7 @@ struct slice caller_header(const struct caller *caller, const char *name)
     while ((end = memmem(rest.ptr, rest.len, "\r\n", 2)) && end > rest.ptr) {
         size_t line = (size_t)(end - rest.ptr);
         if (line > len && rest.ptr[len] == ':' && strncasecmp(rest.ptr, name, len) == 0)
-            return trim((struct slice){rest.ptr + len + 1, line - len - 1});
+            return slice_trim((struct slice){rest.ptr + len + 1, line - len - 1});
         rest.ptr += line + 2;
         rest.len -= line + 2;
     }

@@ -52,13 +52,9 @@ void buf_add_text(struct buf *buf, const char *text)
 
 void buf_add_number(struct buf *buf, uint64_t number)
 {
-    char digits[20], *at = digits + sizeof digits;
+    char room[24];
 
-    do {
-        *--at = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    buf_add(buf, (struct slice){at, (size_t)(digits + sizeof digits - at)});
+    buf_add(buf, slice_number(room, number, 10));
 }
 
 void buf_add_format(struct buf *buf, const char *format, ...)

@@ -154,17 +154,6 @@ void client_add_status(struct buf *head, int status)
 }
 
 /* A number in the given base at the end of room; gives where it begins. */
-static struct slice number_text(char room[static 24], size_t number, unsigned base)
-{
-    char *at = room + 24;
-
-    do {
-        *--at = "0123456789abcdef"[number % base];
-        number /= base;
-    } while (number);
-    return (struct slice){at, (size_t)(room + 24 - at)};
-}
-
 /* ---- whole replies ---- */
 
 static void finish_reply(struct client *client)
@@ -185,7 +174,7 @@ void client_reply(struct client *client, int status, struct slice headers, struc
 
     client_add_status(&head, status);
     buf_add(&head, headers);
-    head_add(&head, "content-length", number_text(room, body.len, 10));
+    head_add(&head, "content-length", slice_number(room, body.len, 10));
     if (wants_close(client))
         close_after(client, &head);
     else
@@ -223,7 +212,7 @@ void client_stream_send(struct client *client, struct slice bytes)
     if (client->head.len)
         pieces[count++] = piece(buf_slice(&client->head));
     if (client->chunked) {
-        pieces[count++] = piece(number_text(room, bytes.len, 16));
+        pieces[count++] = piece(slice_number(room, bytes.len, 16));
         pieces[count++] = piece(SLICE("\r\n"));
     }
     pieces[count++] = piece(bytes);

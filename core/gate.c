@@ -490,15 +490,6 @@ static size_t read_data(struct gate *gate, struct slice bytes, struct gate_verdi
     return passed;
 }
 
-static int hex_digit(char c)
-{
-    char lower = c | 0x20;
-
-    if (is_digit(c))
-        return c - '0';
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* chunk-size CRLF.  Extensions are refused: nobody needs them, and evhttp would
  * answer them with an error of its own.  The line is short, so it is read again
  * from its start when it was cut. */

@@ -35,17 +35,6 @@ static bool next_line(struct http1 *http1, struct slice *bytes, struct slice *li
     return true;
 }
 
-static struct slice trim(struct slice text)
-{
-    while (text.len && (text.ptr[0] == ' ' || text.ptr[0] == '\t')) {
-        text.ptr++;
-        text.len--;
-    }
-    while (text.len && (text.ptr[text.len - 1] == ' ' || text.ptr[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
 static bool is_word(struct slice text, const char *word)
 {
     return text.len == strlen(word) && strncasecmp(text.ptr, word, text.len) == 0;
@@ -99,7 +88,7 @@ static void read_connection(struct http1 *http1, struct slice value)
     while (value.len) {
         const char *comma = memchr(value.ptr, ',', value.len);
         size_t len = comma ? (size_t)(comma - value.ptr) : value.len;
-        struct slice word = trim((struct slice){value.ptr, len});
+        struct slice word = slice_trim((struct slice){value.ptr, len});
         if (is_word(word, "close"))
             http1->closes = true;
         else if (is_word(word, "keep-alive"))
@@ -134,7 +123,7 @@ static bool read_fold(struct http1 *http1, struct slice line)
     if (http1->head.len == 0 || http1->frames_body)
         return false;
     http1->head.ptr[http1->head.len - 1] = ' ';
-    buf_add(&http1->head, trim(line));
+    buf_add(&http1->head, slice_trim(line));
     buf_add_char(&http1->head, '\n');
     return true;
 }
@@ -149,8 +138,9 @@ static bool read_header(struct http1 *http1, struct slice line)
         return read_fold(http1, line);
     if (!colon)
         return false;
-    struct slice name = trim((struct slice){line.ptr, (size_t)(colon - line.ptr)});
-    struct slice value = trim((struct slice){colon + 1, line.len - (size_t)(colon - line.ptr) - 1});
+    struct slice name = slice_trim((struct slice){line.ptr, (size_t)(colon - line.ptr)});
+    struct slice value =
+        slice_trim((struct slice){colon + 1, line.len - (size_t)(colon - line.ptr) - 1});
     if (name.len == 0)
         return false;
     char *to = buf_reserve(&http1->head, name.len + value.len + 3);
@@ -190,14 +180,6 @@ static bool end_head(struct http1 *http1)
 }
 
 /* ---- chunks (RFC 9112, 7.1) ---- */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Extensions after the size are ignored. */
 static bool read_chunk_size(struct http1 *http1, struct slice line)

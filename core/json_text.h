@@ -144,11 +144,7 @@ static inline int json_read_unit(struct slice text)
     if (text.len < 6 || text.ptr[0] != '\\' || text.ptr[1] != 'u')
         return -1;
     for (int i = 2; i < 6; i++) {
-        char c = text.ptr[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = hex_digit(text.ptr[i]);
         if (digit < 0)
             return -1;
         unit = unit << 4 | digit;

@@ -31,6 +31,40 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+/* Without the blanks and tabs around it: what HTTP calls optional white space. */
+static inline struct slice slice_trim(struct slice text)
+{
+    while (text.len && (*text.ptr == ' ' || *text.ptr == '\t')) {
+        text.ptr++;
+        text.len--;
+    }
+    while (text.len && (text.ptr[text.len - 1] == ' ' || text.ptr[text.len - 1] == '\t'))
+        text.len--;
+    return text;
+}
+
+/* What a hexadecimal digit stands for; -1: it is none. */
+static inline int hex_digit(char c)
+{
+    char lower = (char)(c | 0x20);
+
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* A number's digits, at the end of room. */
+static inline struct slice slice_number(char room[static 24], uint64_t number, unsigned base)
+{
+    char *at = room + 24;
+
+    do {
+        *--at = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number);
+    return (struct slice){at, (size_t)(room + 24 - at)};
+}
+
 /* Copies text, cut where it is longer, with its end; snprintf's "%s" costs 500 instructions. */
 static inline void text_copy(char *to, size_t size, const char *text)
 {

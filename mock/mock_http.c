@@ -26,15 +26,6 @@ bool mock_name_is(struct slice name, const char *lower)
     return name.len == strlen(lower) && strncasecmp(name.ptr, lower, name.len) == 0;
 }
 
-static struct slice trim(struct slice text)
-{
-    while (text.len && (text.ptr[0] == ' ' || text.ptr[0] == '\t'))
-        text = (struct slice){text.ptr + 1, text.len - 1};
-    while (text.len && (text.ptr[text.len - 1] == ' ' || text.ptr[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
 bool mock_http_next(struct slice *head, struct slice *name, struct slice *value)
 {
     struct slice line;
@@ -47,7 +38,7 @@ bool mock_http_next(struct slice *head, struct slice *name, struct slice *value)
         if (memchr(line.ptr, ' ', len)) /* a request line with a colon in it */
             continue;
         *name = (struct slice){line.ptr, len};
-        *value = trim((struct slice){colon + 1, line.len - len - 1});
+        *value = slice_trim((struct slice){colon + 1, line.len - len - 1});
         return true;
     }
     return false;
@@ -57,11 +48,8 @@ static bool read_size(struct slice text, int base, size_t *size)
 {
     *size = 0;
     for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        int digit = c >= '0' && c <= '9'                                   ? c - '0'
-                    : base == 16 && (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-                                                                           : -1;
-        if (digit < 0 || *size > (size_t)1 << 40)
+        int digit = hex_digit(text.ptr[i]);
+        if (digit < 0 || digit >= base || *size > (size_t)1 << 40)
             return false;
         *size = *size * (size_t)base + (size_t)digit;
     }
@@ -117,7 +105,7 @@ static enum mock_read take_chunk(struct slice *rest, size_t *size, struct buf *o
     const char *extension = memchr(line.ptr, ';', line.len);
     if (extension)
         line.len = (size_t)(extension - line.ptr);
-    if (!read_size(trim(line), 16, size))
+    if (!read_size(slice_trim(line), 16, size))
         return MOCK_READ_BAD;
     if (*size == 0)
         return MOCK_READ_WHOLE;

@@ -187,13 +187,6 @@ bool mock_options_in(struct slice model)
     return model.len >= 5 && memcmp(model.ptr, "mock:", 5) == 0;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'                     ? c - '0'
-           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-                                                    : -1;
-}
-
 /* Percent escapes, in place. */
 static void decode(char *text)
 {
