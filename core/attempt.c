@@ -14,56 +14,14 @@
  * STREAMING  -> READY      [attempt_hold]    a filter waits: events are kept again
  * (any)      -> OVER       [fail, end]       the owner was told; it frees the attempt */
 /* SPDX-License-Identifier: MIT */
-#include "attempt.h"
-#include "log.h"
+#include "attempt_own.h"
 #include "loop.h"
 #include "mem.h"
-#include <assert.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <strings.h>
 
 enum {
     ERROR_BODY_MAX = 64 * 1024,   /* bytes of an error that are looked at */
     PLAIN_MAX = 64 * 1024 * 1024, /* bytes of a plain answer */
-    HELD_MAX = SSE_MAX_EVENT,     /* 16 MiB; bytes of a stream before its commit point */
-};
-
-enum attempt_state { OPENING, COLLECTING, WAITING, READY, STREAMING, OVER };
-
-struct attempt {
-    const struct attempt_owner *owner;
-    void *arg;
-    struct transfer *transfer; /* NULL once it is closed */
-    const struct provider *provider;
-    char *target;
-    struct grant grant;
-    struct bill_item *item;
-    struct sse *sse;
-    struct buf held;  /* a body, or the events before STREAMING, as they came */
-    struct buf error; /* the JSON of an error event */
-    struct event timer;
-    struct timeouts timeout;
-    struct chunk_usage usage;
-    int64_t said_bytes, held_bytes; /* of text; in what is held it is met once more later */
-    int64_t deadline_us;            /* of the whole request */
-    int64_t started_us, open_us, commit_us;
-    int64_t shown_us;   /* to the first event that a client has something to show for; -1 */
-    int64_t content_us; /* when the last such event came */
-    enum commit commit; /* what the commit point is */
-    int status;
-    enum attempt_state state;
-    bool stream; /* the client asked for one */
-    bool hides_usage;
-    bool was_sent;
-    bool paused;
-    bool committed;    /* an event that commits came */
-    bool finished;     /* a finish_reason came */
-    bool done;         /* [DONE] came */
-    bool garbage;      /* an event that is no JSON came */
-    bool over;         /* the connection's answer ended */
-    enum err over_err; /* how, while the policy had the answer */
-    const char *over_detail;
 };
 
 static void on_open(void *arg, int64_t us);
@@ -71,7 +29,6 @@ static void on_head(void *arg, int status);
 static void on_bytes(void *arg, struct buf *bytes);
 static void on_done(void *arg, enum err err, const char *detail);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
-static void on_sse_event(void *arg, const struct sse_event *event);
 
 static const struct upstream_handler handler = {on_open, on_head, on_bytes, on_done};
 
@@ -102,7 +59,7 @@ static int64_t next_deadline(const struct attempt *attempt)
 
 /* Deadlines that moved away since are noticed when the timer fires, so that a
  * chunk costs no timer. */
-static void arm_timer(struct attempt *attempt)
+void attempt_arm_timer(struct attempt *attempt)
 {
     int64_t deadline = next_deadline(attempt);
     int64_t wait_us = deadline - loop_now_us();
@@ -155,21 +112,21 @@ static void close_transfer(struct attempt *attempt)
 }
 
 /* Before the commit point.  The head stays readable for the owner, who frees us. */
-static void fail(struct attempt *attempt, const struct attempt_fault *fault)
+void attempt_fail(struct attempt *attempt, const struct attempt_fault *fault)
 {
     attempt->state = OVER;
     event_del(&attempt->timer);
     attempt->owner->on_fail(attempt->arg, attempt, fault);
 }
 
-static void end(struct attempt *attempt, const struct attempt_fault *fault)
+void attempt_end(struct attempt *attempt, const struct attempt_fault *fault)
 {
     attempt_close(attempt);
     attempt->owner->on_end(attempt->arg, fault);
 }
 
-static void fail_or_end(struct attempt *attempt, enum err err, const char *phase,
-                        const char *message)
+void attempt_fail_or_end(struct attempt *attempt, enum err err, const char *phase,
+                         const char *message)
 {
     struct attempt_fault fault = {
         .fault = err, .phase = phase, .message = message, .status = attempt->status};
@@ -177,9 +134,9 @@ static void fail_or_end(struct attempt *attempt, enum err err, const char *phase
     switch (attempt->state) {
     case OPENING:
     case COLLECTING:
-    case WAITING: fail(attempt, &fault); return;
+    case WAITING: attempt_fail(attempt, &fault); return;
     case READY:
-    case STREAMING: end(attempt, &fault); return;
+    case STREAMING: attempt_end(attempt, &fault); return;
     case OVER: return;
     }
 }
@@ -190,21 +147,7 @@ static void fail_with_body(struct attempt *attempt)
         .phase = "body", .status = attempt->status, .body = buf_slice(&attempt->held)};
     if (fault.body.len > ERROR_BODY_MAX)
         fault.body.len = ERROR_BODY_MAX;
-    fail(attempt, &fault);
-}
-
-static void fail_with_error_event(struct attempt *attempt)
-{
-    struct attempt_fault fault = {
-        .phase = "first", .status = attempt->status, .body = buf_slice(&attempt->error)};
-    fail(attempt, &fault);
-}
-
-static void end_with_error_event(struct attempt *attempt)
-{
-    struct attempt_fault fault = {
-        .phase = "body", .status = attempt->status, .body = buf_slice(&attempt->error)};
-    end(attempt, &fault);
+    attempt_fail(attempt, &fault);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -214,13 +157,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     int64_t deadline = next_deadline(attempt);
 
     if (deadline == 0 || now_us < deadline) {
-        arm_timer(attempt);
+        attempt_arm_timer(attempt);
         return;
     }
     const char *phase = phase_of(attempt, now_us);
     if (attempt->state == READY) /* the policy has it and takes its time */
         return;
-    fail_or_end(attempt, ERR_TIMEOUT, phase, timeout_message(phase));
+    attempt_fail_or_end(attempt, ERR_TIMEOUT, phase, timeout_message(phase));
 }
 
 /* ---- the head ---- */
@@ -247,24 +190,23 @@ static void on_head(void *arg, int status)
 
     attempt->status = status;
     if (status < 200 || status == 204 || status == 205) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
-                    "the status is none that a model answers with");
+        attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
+                            "the status is none that a model answers with");
         return;
     }
     if (encoding.len && !slice_is(encoding, "identity")) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "head", "the answer is compressed, unasked");
+        attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "head", "the answer is compressed, unasked");
         return;
     }
     if (status == 200 && type.len && !has_type(type, "application/json") &&
         !has_type(type, "text/event-stream")) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
-                    "the answer is neither JSON nor an event stream");
+        attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
+                            "the answer is neither JSON nor an event stream");
         return;
     }
     bool is_events = type.len == 0 || has_type(type, "text/event-stream");
     if (status == 200 && attempt->stream && is_events) {
-        attempt->state = WAITING;
-        attempt->sse = sse_new(0, on_sse_event, attempt);
+        attempt_open_stream(attempt);
     } else {
         attempt->state = COLLECTING;
     }
@@ -279,21 +221,23 @@ static void finish_error(struct attempt *attempt)
         fail_with_body(attempt);
         return;
     }
-    fail_or_end(attempt, ERR_BAD_RESPONSE, "head", "the status is none that a model answers with");
+    attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "head",
+                        "the status is none that a model answers with");
 }
 
-static void finish_plain(struct attempt *attempt)
+void attempt_finish_plain(struct attempt *attempt)
 {
     struct chunk chunk;
 
     if (attempt->held.len == 0) {
-        fail_or_end(attempt, ERR_TRUNCATED, "body", "the answer is empty");
+        attempt_fail_or_end(attempt, ERR_TRUNCATED, "body", "the answer is empty");
     } else if (chunk_read(buf_slice(&attempt->held), &chunk)) {
-        fail_or_end(attempt, ERR_TRUNCATED, "body", "the answer is no whole JSON object");
+        attempt_fail_or_end(attempt, ERR_TRUNCATED, "body", "the answer is no whole JSON object");
     } else if (chunk.kind == CHUNK_ERROR) {
         fail_with_body(attempt);
     } else if (attempt->stream) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "JSON came where a stream was asked for");
+        attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "body",
+                            "JSON came where a stream was asked for");
     } else {
         chunk_usage_merge(&attempt->usage, &chunk.count);
         attempt->state = READY;
@@ -317,126 +261,9 @@ static void collect(struct attempt *attempt, struct buf *bytes)
     if (attempt->held.len <= most)
         return;
     if (attempt->status == 200)
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "the answer is larger than 64 MiB");
+        attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "the answer is larger than 64 MiB");
     else
         finish_error(attempt);
-}
-
-/* ---- streams ---- */
-
-/* What the stream is like so far; the owner hears of it after the batch. */
-static void look(struct attempt *attempt, const struct sse_event *event, struct chunk *chunk,
-                 bool *is_chunk)
-{
-    *is_chunk = false;
-    if (event->is_done) {
-        attempt->done = true;
-        return;
-    }
-    if (!event->has_data)
-        return;
-    enum err err = chunk_read(event->data, chunk);
-    if (err) { /* bad UTF-8 alone passes, once the stream is committed: the client may cope */
-        attempt->garbage = err != ERR_UTF8 || attempt->state != STREAMING;
-        return;
-    }
-    *is_chunk = true;
-    bool is_error = slice_is(event->name, "error") || chunk->kind == CHUNK_ERROR ||
-                    (chunk->kind == CHUNK_FINISH && slice_is(chunk->finish, "error"));
-    if (is_error) {
-        buf_clear(&attempt->error);
-        buf_add(&attempt->error, event->data);
-        return;
-    }
-    chunk_usage_merge(&attempt->usage, &chunk->count);
-    *(attempt->state == STREAMING ? &attempt->said_bytes : &attempt->held_bytes) +=
-        (int64_t)chunk->text.len;
-    if (chunk->finish.ptr)
-        attempt->finished = true;
-    if (!chunk_commits(chunk))
-        return;
-    attempt->content_us = loop_now_us();
-    if (attempt->shown_us < 0)
-        attempt->shown_us = attempt->content_us - attempt->started_us;
-    if (attempt->commit == COMMIT_FIRST ||
-        (attempt->commit == COMMIT_CONTENT && chunk->kind != CHUNK_REASONING))
-        attempt->committed = true;
-}
-
-/* Nothing after [DONE] or an error counts. */
-static bool is_closed(const struct attempt *attempt)
-{
-    return attempt->done || attempt->error.len || attempt->state == OVER ||
-           (attempt->garbage && attempt->state == STREAMING);
-}
-
-static void on_sse_event(void *arg, const struct sse_event *event)
-{
-    struct attempt *attempt = arg;
-    struct chunk chunk;
-    bool is_chunk;
-
-    if (is_closed(attempt))
-        return;
-    look(attempt, event, &chunk, &is_chunk);
-    if (attempt->error.len || (attempt->garbage && attempt->state == STREAMING))
-        return;
-    if (event->is_unended && event->has_data && !is_chunk && !attempt->done)
-        return; /* half an event: the end is told, and its bytes would spoil what we say of it */
-    if (attempt->state == STREAMING) {
-        attempt->owner->on_event(attempt->arg, event, is_chunk ? &chunk : NULL);
-    } else {
-        buf_add(&attempt->held, event->raw);
-    }
-}
-
-/* What a batch of events before the commit point comes to. */
-static void settle_waiting(struct attempt *attempt)
-{
-    bool is_whole = attempt->commit == COMMIT_WHOLE && attempt->done && attempt->shown_us >= 0 &&
-                    !attempt->error.len && !attempt->garbage;
-
-    if (attempt->committed || is_whole) {
-        attempt->state = READY;
-        attempt->commit_us = loop_now_us() - attempt->started_us;
-        upstream_pause(attempt->transfer);
-        attempt->owner->on_commit(attempt->arg, attempt);
-    } else if (attempt->error.len) {
-        fail_with_error_event(attempt);
-    } else if (attempt->garbage) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "first", "an event is not JSON");
-    } else if (attempt->done) {
-        fail_or_end(attempt, ERR_TRUNCATED, "first", "the stream ended before any content");
-    } else if (attempt->held.len > HELD_MAX) {
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "first", "too much came before the commit point");
-    }
-}
-
-static void settle_streaming(struct attempt *attempt)
-{
-    if (attempt->error.len)
-        end_with_error_event(attempt);
-    else if (attempt->garbage)
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "an event is not JSON");
-    else if (attempt->done)
-        end(attempt, NULL);
-    else
-        attempt->owner->on_flush(attempt->arg);
-}
-
-static void feed(struct attempt *attempt, struct buf *bytes)
-{
-    enum err err = sse_feed(attempt->sse, bytes->ptr, bytes->len);
-
-    buf_clear(bytes);
-    if (err)
-        fail_or_end(attempt, ERR_BAD_RESPONSE, "body", "an event is larger than 16 MiB");
-    else if (attempt->state == WAITING)
-        settle_waiting(attempt);
-    else if (attempt->state == STREAMING)
-        settle_streaming(attempt);
-    else if (attempt->state == READY)
-        attempt->owner->on_flush(attempt->arg);
 }
 
 static void on_bytes(void *arg, struct buf *bytes)
@@ -446,53 +273,11 @@ static void on_bytes(void *arg, struct buf *bytes)
     switch (attempt->state) {
     case COLLECTING: collect(attempt, bytes); return;
     case WAITING:
-    case STREAMING: feed(attempt, bytes); return;
+    case STREAMING: attempt_feed(attempt, bytes); return;
     case OPENING:
     case READY:
     case OVER: return; /* not reading: offered again */
     }
-}
-
-/* The stream's connection ended.  An answer without [DONE] is whole when it had a
- * finish_reason and the provider is known to leave [DONE] out. */
-static void finish_stream(struct attempt *attempt, enum err err, const char *detail)
-{
-    if (!err && sse_finish(attempt->sse))
-        err = ERR_BAD_RESPONSE;
-    if (attempt->state == READY) { /* a filter waits for what came last: the rest is told then */
-        attempt->over_err = err;
-        attempt->over_detail = detail;
-        attempt->owner->on_flush(attempt->arg);
-        return;
-    }
-    bool whole = !err && attempt->finished && !attempt->provider->done_required;
-    if (attempt->state == WAITING && attempt->shown_us >= 0 && !attempt->committed &&
-        !is_closed(attempt) && !whole) { /* something came; not all of it */
-        fail_or_end(attempt, err ? err : ERR_TRUNCATED, "first",
-                    err ? detail : "the stream ended without a finish_reason and without [DONE]");
-        return;
-    }
-    if (attempt->state == WAITING && (attempt->committed || is_closed(attempt) || !err)) {
-        if (!attempt->committed && !is_closed(attempt) && attempt->held.len &&
-            attempt->held.ptr[0] == '{') {
-            finish_plain(attempt); /* an error as JSON under an event stream's type */
-            return;
-        }
-        if (!attempt->committed && !is_closed(attempt) && !attempt->garbage)
-            attempt->done = true; /* ended in order, with nothing in it */
-        settle_waiting(attempt);
-        return;
-    }
-    if (attempt->state == STREAMING && is_closed(attempt)) {
-        settle_streaming(attempt);
-        return;
-    }
-    if (attempt->state == STREAMING && whole) {
-        end(attempt, NULL);
-        return;
-    }
-    fail_or_end(attempt, err ? err : ERR_TRUNCATED, "body",
-                err ? detail : "the stream ended without a finish_reason and without [DONE]");
 }
 
 static void on_done(void *arg, enum err err, const char *detail)
@@ -501,17 +286,17 @@ static void on_done(void *arg, enum err err, const char *detail)
 
     attempt->over = true;
     switch (attempt->state) {
-    case OPENING: fail_or_end(attempt, err ? err : ERR_TRUNCATED, "head", detail); return;
+    case OPENING: attempt_fail_or_end(attempt, err ? err : ERR_TRUNCATED, "head", detail); return;
     case COLLECTING:
         if (attempt->status != 200)
             finish_error(attempt);
         else if (err)
-            fail_or_end(attempt, err, "body", detail);
+            attempt_fail_or_end(attempt, err, "body", detail);
         else
-            finish_plain(attempt);
+            attempt_finish_plain(attempt);
         return;
     case WAITING:
-    case STREAMING: finish_stream(attempt, err, detail); return;
+    case STREAMING: attempt_finish_stream(attempt, err, detail); return;
     case READY:
         attempt->over_err = err;
         attempt->over_detail = detail;
@@ -542,7 +327,7 @@ struct attempt *attempt_new(const struct attempt_new *made)
     attempt->started_us = loop_now_us();
     event_assign(&attempt->timer, made->base, -1, 0, on_timer, attempt);
     attempt->transfer = adapter_open(made->upstream, &made->call, &handler, attempt);
-    arm_timer(attempt);
+    attempt_arm_timer(attempt);
     return attempt;
 }
 
@@ -649,71 +434,4 @@ void attempt_take_body(struct attempt *attempt, struct buf *body)
 {
     *body = attempt->held;
     attempt->held = (struct buf){0};
-}
-
-/* The held events are whole: a parser of their own reads them again, while the
- * attempt's parser keeps the piece of the next one. */
-static void replay(struct attempt *attempt)
-{
-    struct buf held = attempt->held;
-    struct sse *again = sse_new(0, on_sse_event, attempt);
-    bool was_done = attempt->done;
-    struct buf error = attempt->error;
-
-    attempt->held = attempt->error = (struct buf){0};
-    attempt->held_bytes = 0;
-    attempt->done = attempt->garbage = false; /* they are met again, in their place */
-    if (sse_feed(again, held.ptr, held.len) || sse_finish(again))
-        assert(!"what was held is sound");
-    attempt->done = was_done;
-    buf_free(&attempt->error);
-    attempt->error = error;
-    sse_free(again);
-    buf_free(&held);
-}
-
-void attempt_hold(struct attempt *attempt)
-{
-    attempt->state = READY;
-    upstream_pause(attempt->transfer);
-}
-
-void attempt_stream(struct attempt *attempt)
-{
-    assert(attempt->state == READY);
-    attempt->state = STREAMING;
-    replay(attempt);
-    if (attempt->state == READY) { /* held again on the way */
-        attempt->owner->on_flush(attempt->arg);
-        return;
-    }
-    attempt->content_us = loop_now_us(); /* what the owner took is not the provider's time */
-    upstream_slim(attempt->transfer);
-    upstream_read(attempt->transfer);
-    arm_timer(attempt);
-    if (is_closed(attempt)) {
-        settle_streaming(attempt);
-    } else if (attempt->over) {
-        finish_stream(attempt, attempt->over_err, attempt->over_detail);
-    } else {
-        attempt->owner->on_flush(attempt->arg);
-    }
-}
-
-void attempt_pause(struct attempt *attempt)
-{
-    attempt->paused = true;
-    if (attempt->transfer)
-        upstream_pause(attempt->transfer);
-}
-
-void attempt_resume(struct attempt *attempt)
-{
-    if (!attempt->paused)
-        return;
-    attempt->paused = false;
-    attempt->content_us = loop_now_us(); /* the client's time is not the provider's */
-    if (attempt->transfer && attempt->state == STREAMING)
-        upstream_read(attempt->transfer);
-    arm_timer(attempt);
 }

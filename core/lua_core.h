@@ -113,9 +113,25 @@ const char **lua_json_names(lua_State *L, int index, size_t *count);
 bool lua_json_is_array(lua_State *L, int index);
 void lua_json_add_number(struct buf *out, double number);
 
-/* lua_request.c, lua_response.c, lua_event.c, lua_body.c */
+/* lua_request.c, lua_send.c, lua_response.c, lua_event.c, lua_body.c */
 void lua_request_open(lua_State *L);
 void lua_request_push(lua_State *L, struct policy *policy);
+/* The policy of the req that is argument 1; raises when its request is over, when what (as
+ * "req:send") is not called by that policy while it runs, or where it cannot wait. */
+struct policy *lua_request_check(lua_State *L);
+struct policy *lua_request_check_running(lua_State *L, const char *what);
+struct policy *lua_request_check_waiting(lua_State *L, const char *what);
+/* lua_options.c: what a table of options says goes into send; each raises for what is wrong in it,
+ * naming the member.  The first leaves the edit function, or nil, on the stack; the last gives a
+ * race's seconds between two starts. */
+void lua_options_read(lua_State *L, int index, struct policy_send *send, bool *insists);
+void lua_options_read_attempt(lua_State *L, int index, struct policy_send *send);
+double lua_options_read_race(lua_State *L, int index);
+/* lua_send.c: methods of req. */
+int lua_send_available(lua_State *L);
+int lua_send_one(lua_State *L);
+int lua_send_race(lua_State *L);
+int lua_send_shadow(lua_State *L);
 void lua_response_open(lua_State *L);
 void lua_response_push(lua_State *L, struct policy *policy, const struct policy_answer *answer);
 struct lua_response *lua_response_test(lua_State *L, int index); /* or NULL */
@@ -156,6 +172,9 @@ void lua_give_coroutine(struct policy *policy, bool reusable);
 int lua_call_traced(lua_State *L, int args, int results);
 /* lua_resume of the policy's coroutine, which runs meanwhile. */
 int lua_resume_policy(struct policy *policy, int args);
+
+/* Sets a member of the table on top. */
+void lua_set_text(lua_State *L, const char *name, const char *text);
 
 /* Pushes a failure: { code, message }. */
 void lua_push_code(lua_State *L, const char *code, const char *message);

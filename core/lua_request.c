@@ -1,40 +1,31 @@
-/* lua_request.c -- req: what a policy sees of the request, and its acts.
+/* lua_request.c -- req: what a policy sees of the request; lua_send.c has what it does with it.
  *
  * The userdata borrows the policy; policy_free clears it. */
 /* SPDX-License-Identifier: MIT */
-#include "loop.h"
 #include "lua_core.h"
-#include "mem.h"
-#include "ration.h"
-#include <stdlib.h>
 #include <strings.h>
 
 static const char REQUEST[] = "weir.Request";
 
-enum {
-    SENDS_MAX = 64, /* a policy that sends for ever ends */
-    RACE_MAX = 8,   /* attempts at once */
-};
-
-static struct policy *check_request(lua_State *L)
+struct policy *lua_request_check(lua_State *L)
 {
     struct policy **slot = luaL_checkudata(L, 1, REQUEST);
     luaL_argcheck(L, *slot, 1, "this request is over");
     return *slot;
 }
 
-static struct policy *check_running(lua_State *L, const char *what)
+struct policy *lua_request_check_running(lua_State *L, const char *what)
 {
-    struct policy *policy = check_request(L);
+    struct policy *policy = lua_request_check(L);
 
     if (policy->state != POLICY_RUNNING || policy->co != L)
         luaL_error(L, "%s may only be called by the policy of this request, while it runs", what);
     return policy;
 }
 
-static struct policy *check_waiting(lua_State *L, const char *what)
+struct policy *lua_request_check_waiting(lua_State *L, const char *what)
 {
-    struct policy *policy = check_running(L, what);
+    struct policy *policy = lua_request_check_running(L, what);
 
     if (!lua_isyieldable(L)) /* asked first: the work would go on when the yield failed */
         luaL_error(L, "%s cannot wait inside a function that C calls (a sort's, a gsub's, an edit)",
@@ -42,544 +33,12 @@ static struct policy *check_waiting(lua_State *L, const char *what)
     return policy;
 }
 
-/* ---- targets ---- */
-
-struct target {
-    const struct provider *provider;
-    struct slice name;  /* what the policy wrote: provider/model */
-    struct slice model; /* after the slash */
-};
-
-static int no_provider(lua_State *L, const struct generation *generation, struct slice name)
-{
-    const struct config *config = &generation->config;
-
-    lua_push_runtime(L, "suggest");
-    lua_pushlstring(L, name.ptr, name.len);
-    lua_createtable(L, (int)config->provider_count, 0);
-    for (size_t i = 0; i < config->provider_count; i++) {
-        lua_pushstring(L, config->providers[i].name);
-        lua_rawseti(L, -2, (int)i + 1);
-    }
-    lua_call(L, 2, 1);
-    lua_pushlstring(L, name.ptr, name.len);
-    if (lua_isstring(L, -2))
-        return luaL_error(L, "no provider is called '%s' (did you mean '%s'?)", lua_tostring(L, -1),
-                          lua_tostring(L, -2));
-    return luaL_error(L, "no provider is called '%s'", lua_tostring(L, -1));
-}
-
-static struct target check_target(lua_State *L, int index, const struct policy *policy)
-{
-    struct target target;
-    struct slice object = lua_target_test(L, index);
-    size_t len = object.len;
-    const char *text = object.ptr ? object.ptr : luaL_checklstring(L, index, &len);
-    const char *slash = memchr(text, '/', len);
-
-    if (!slash || slash == text || slash + 1 == text + len) {
-        luaL_error(L, "a target is written provider/model, not '%s'", text);
-        abort(); /* luaL_error does not return, which only Lua knows */
-    }
-    struct slice provider = {text, (size_t)(slash - text)};
-    target.name = (struct slice){text, len};
-    target.model = (struct slice){slash + 1, len - provider.len - 1};
-    target.provider = config_provider(&policy->generation->config, provider);
-    if (!target.provider) {
-        no_provider(L, policy->generation, provider);
-        abort(); /* it does not return either */
-    }
-    return target;
-}
-
-/* A target written provider slash star stands for the client's model: its whole name then. */
-static void resolve(const struct policy *policy, const struct target *target, struct buf *name)
-{
-    if (!slice_is(target->model, "*")) {
-        buf_add(name, target->name);
-        return;
-    }
-    buf_add(name, (struct slice){target->name.ptr, target->name.len - 1});
-    buf_add(name, policy->request->model);
-}
-
-/* Whether the target may be tried now; why not, and until when. */
-static bool is_available(const struct policy *policy, const struct target *target,
-                         struct limits_wait *wait)
-{
-    bool is_any = slice_is(target->model, "*");
-
-    return ration_check(policy->generation->limits, target->provider,
-                        is_any ? policy->request->model : target->model, policy->request->body,
-                        wait);
-}
-
-static double seconds_of(const struct limits_wait *wait)
-{
-    return (double)(wait->until_us - loop_now_us()) / 1e6;
-}
-
-static void note_wait(struct policy *policy, const struct limits_wait *wait)
-{
-    if (policy->soonest_us > loop_now_us() && policy->soonest_us <= wait->until_us)
-        return;
-    policy->soonest_us = wait->until_us;
-    memcpy(policy->cooling_reason, wait->reason, sizeof policy->cooling_reason);
-}
-
-/* req:available(targets) -> list of those that are not cooling and have something left, in order;
- * where it is empty, the seconds until the first is back */
-static int request_available(lua_State *L)
-{
-    struct policy *policy = check_request(L);
-    int64_t soonest_us = 0;
-    int kept = 0;
-
-    luaL_checktype(L, 2, LUA_TTABLE);
-    lua_settop(L, 2);
-    int count = (int)lua_objlen(L, 2);
-    lua_createtable(L, count, 0); /* [req, targets, list] */
-    for (int i = 1; i <= count; i++) {
-        struct limits_wait wait;
-        lua_rawgeti(L, 2, i);
-        struct target target = check_target(L, -1, policy);
-        if (is_available(policy, &target, &wait)) {
-            lua_rawseti(L, 3, ++kept);
-        } else {
-            note_wait(policy, &wait);
-            if (!soonest_us || wait.until_us < soonest_us)
-                soonest_us = wait.until_us;
-            lua_pop(L, 1);
-        }
-    }
-    if (kept || !soonest_us)
-        return 1;
-    lua_pushnumber(L, (double)(soonest_us - loop_now_us()) / 1e6);
-    return 2;
-}
-
-/* ---- sending ---- */
-
-static void read_clock(lua_State *L, const char *name, int64_t *ms)
-{
-    lua_getfield(L, -1, name);
-    if (!lua_isnil(L, -1)) {
-        double seconds = lua_tonumber(L, -1);
-        if (lua_type(L, -1) != LUA_TNUMBER || !(seconds >= 0 && seconds <= 1e6))
-            luaL_error(L, "timeout.%s must be seconds", name);
-        *ms = (int64_t)(seconds * 1000);
-    }
-    lua_pop(L, 1);
-}
-
-static void check_names(lua_State *L, int index, const char *const *names, const char *what)
-{
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        size_t i = 0;
-        while (names[i] && strcmp(names[i], name) != 0)
-            i++;
-        if (!names[i])
-            luaL_error(L, "%s has no member '%s'", what, name);
-        lua_pop(L, 1);
-    }
-}
-
-static void read_timeout(lua_State *L, int index, struct timeouts *timeout)
-{
-    static const char *const clocks[] = {"connect", "first", "idle", "total", NULL};
-
-    lua_getfield(L, index, "timeout");
-    if (lua_istable(L, -1)) {
-        check_names(L, lua_gettop(L), clocks, "timeout");
-        read_clock(L, "connect", &timeout->connect_ms);
-        read_clock(L, "first", &timeout->first_ms);
-        read_clock(L, "idle", &timeout->idle_ms);
-        read_clock(L, "total", &timeout->total_ms);
-    } else if (!lua_isnil(L, -1)) {
-        luaL_error(L, "timeout must be a table such as { first = 10 }");
-    }
-    lua_pop(L, 1);
-}
-
-static void read_commit(lua_State *L, int index, enum commit *commit)
-{
-    static const char *const words[] = {
-        [COMMIT_FIRST] = "first", [COMMIT_CONTENT] = "content", [COMMIT_WHOLE] = "whole"};
-
-    lua_getfield(L, index, "commit");
-    const char *said = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-    bool known = lua_isnil(L, -1);
-    for (size_t i = 0; i < sizeof words / sizeof *words && !known; i++) {
-        known = strcmp(words[i], said) == 0;
-        *commit = (enum commit)i;
-    }
-    if (!known)
-        luaL_error(L, "commit must be \"first\", \"content\" or \"whole\"");
-    lua_pop(L, 1);
-}
-
-/* Leaves the edit function, or nil, on the stack. */
-static void read_options(lua_State *L, int index, struct policy_send *send, bool *insists)
-{
-    static const char *const options[] = {"commit", "cooling", "edit", "timeout", NULL};
-
-    if (lua_isnoneornil(L, index)) {
-        lua_pushnil(L);
-        return;
-    }
-    luaL_checktype(L, index, LUA_TTABLE);
-    check_names(L, index, options, "send's options");
-    read_timeout(L, index, &send->timeout);
-    read_commit(L, index, &send->commit);
-    lua_getfield(L, index, "cooling");
-    *insists = lua_toboolean(L, -1);
-    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
-        luaL_error(L, "cooling must be true or false: whether to send to a target that cools");
-    lua_pop(L, 1);
-    lua_getfield(L, index, "edit");
-    if (!lua_isnil(L, -1) && !lua_isfunction(L, -1))
-        luaL_error(L, "edit must be a function over the attempt's copy of the body");
-}
-
-/* Responses of earlier sends that nobody returned are not wanted any more. */
-static void drop_earlier(struct policy *policy)
-{
-    for (struct lua_response *r = policy->responses; r; r = r->next) {
-        void *attempt = r->attempt;
-        r->attempt = NULL;
-        if (attempt)
-            policy->host->on_attempt_dropped(policy->host_arg, attempt);
-    }
-}
-
-struct copy { /* of the body, for one attempt */
-    struct buf text;
-    struct body body;
-    struct body_edits edits;
-};
-
-static void copy_free(struct copy *copy)
-{
-    body_fini(&copy->body);
-    body_edits_free(&copy->edits);
-    buf_free(&copy->text);
-}
-
-/* The edit function is on top.  Runs it over a copy of the body as the policy left it; raises
- * when it fails. */
-static void edit_copy(lua_State *L, struct policy *policy, struct copy *copy)
-{
-    struct body_fault fault;
-
-    body_write(policy->request->body, &policy->edits, &copy->text);
-    if (body_init(&copy->body, buf_slice(&copy->text), &fault)) {
-        copy_free(copy);
-        luaL_error(L, "req.body: %s", fault.message);
-    }
-    int ref = lua_body_new(L, &copy->body);
-    lua_body_push(L, ref);
-    bool ok = lua_pcall(L, 1, 0, 0) == 0 && lua_body_collect(L, ref, &copy->edits);
-    lua_body_close(L, ref);
-    if (!ok) {
-        copy_free(copy);
-        lua_error(L);
-    }
-}
-
-struct sending { /* a send that is prepared, and what it borrows */
-    struct policy_send send;
-    struct copy copy;
-    struct buf name;
-    bool insists; /* although the target cools */
-};
-
-static void sending_free(struct sending *sending)
-{
-    buf_free(&sending->name);
-    copy_free(&sending->copy);
-}
-
-/* Reads (req, target, options); raises for what is wrong, and nothing was sent then. */
-static void prepare(lua_State *L, struct policy *policy, struct sending *sending)
-{
-    struct target target = check_target(L, 2, policy);
-    struct policy_send *send = &sending->send;
-
-    *send = (struct policy_send){
-        .provider = target.provider,
-        .timeout = target.provider->timeout,
-        .body = policy->request->body,
-        .edits = &policy->edits,
-    };
-    if (++policy->sends > SENDS_MAX)
-        luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
-    read_options(L, 3, send, &sending->insists);
-    if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
-        lua_error(L);
-    if (!lua_isnil(L, -1)) {
-        edit_copy(L, policy, &sending->copy);
-        send->body = &sending->copy.body;
-        send->edits = &sending->copy.edits;
-    }
-    resolve(policy, &target, &sending->name);
-    send->target = buf_slice(&sending->name);
-    send->model = slice_is(target.model, "*") ? policy->request->model : target.model;
-}
-
-/* Takes what the attempt needs of its target's limits; the last thing before it is sent, since
- * nothing may raise in between. */
-static bool take(struct policy *policy, struct policy_send *send, bool insists,
-                 struct limits_wait *wait)
-{
-    return ration_take(policy->generation->limits, send->provider, send->model, send->body, insists,
-                       &send->grant, wait);
-}
-
-static void set_text(lua_State *L, const char *name, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
-static const char *word_for(enum limits_block block)
-{
-    switch (block) {
-    case LIMITS_COOLS: return "it cools";
-    case LIMITS_PROBED: return "its cooldown is over and another attempt finds out";
-    case LIMITS_SPENT: return "a limit of it is spent";
-    case LIMITS_FULL: return "as many requests run as may run at once";
-    case LIMITS_FREE: break;
-    }
-    return "it is not free";
-}
-
-/* nil, err: nobody was asked. */
-static int push_refusal(lua_State *L, struct policy *policy, struct slice target,
-                        const struct limits_wait *wait)
-{
-    bool is_limit = strcmp(wait->reason, "rate_limited") == 0;
-
-    note_wait(policy, wait);
-    lua_pushnil(L);
-    lua_createtable(L, 0, 10);
-    set_text(L, "code", is_limit ? "rate_limited" : "overloaded");
-    set_text(L, "reason", wait->reason);
-    set_text(L, "scope", "model");
-    lua_pushfstring(L, "the target is not asked: %s", word_for(wait->block));
-    lua_setfield(L, -2, "message");
-    lua_pushlstring(L, target.ptr, target.len);
-    lua_setfield(L, -2, "target");
-    lua_pushinteger(L, is_limit ? 429 : 503);
-    lua_setfield(L, -2, "status");
-    lua_pushnumber(L, seconds_of(wait));
-    lua_setfield(L, -2, "retry_after");
-    if (wait->dimension < QUOTA_COUNT)
-        set_text(L, "dimension", quota_name(wait->dimension));
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "final");
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, "skipped");
-    return 2;
-}
-
-/* nil, err: the budget does not reach for it. */
-static int push_unpaid(lua_State *L, struct slice target, const struct bill_refusal *refusal)
-{
-    lua_pushnil(L);
-    lua_createtable(L, 0, 8);
-    set_text(L, "code", refusal->code);
-    set_text(L, "scope", "request");
-    set_text(L, "message", refusal->message);
-    lua_pushlstring(L, target.ptr, target.len);
-    lua_setfield(L, -2, "target");
-    lua_pushinteger(L, refusal->status);
-    lua_setfield(L, -2, "status");
-    if (refusal->retry_s) {
-        lua_pushinteger(L, refusal->retry_s);
-        lua_setfield(L, -2, "retry_after");
-    }
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, "final");
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, "skipped");
-    return 2;
-}
-
-static int64_t price_in(lua_State *L, const char *name)
-{
-    lua_getfield(L, -1, name);
-    int64_t price = (int64_t)lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return price;
-}
-
-/* What a target's tokens cost, as lua/weir/price.lua knows it. */
-static struct bill_price price_of(lua_State *L, const struct policy_send *send)
-{
-    struct bill_price price = {0};
-
-    lua_push_runtime(L, "price");
-    lua_pushstring(L, send->provider->name);
-    lua_pushstring(L, send->provider->type);
-    lua_pushlstring(L, send->model.ptr, send->model.len);
-    lua_call(L, 3, 1);
-    if (lua_istable(L, -1))
-        price = (struct bill_price){price_in(L, "input"), price_in(L, "cached"),
-                                    price_in(L, "output"), price_in(L, "reasoning")};
-    lua_pop(L, 1);
-    return price;
-}
-
-/* Reserves what the attempt may cost, after take; false: it may not be made, and took nothing. */
-static bool reserve(lua_State *L, struct policy *policy, struct policy_send *send,
-                    struct bill_refusal *refusal)
-{
-    const struct config *config = &policy->generation->config;
-
-    if (!policy->request->bill)
-        return true;
-    send->price = price_of(L, send);
-    struct bill_need need =
-        ration_need(send->body, send->edits, policy->request->endpoint, config->answer_tokens);
-    if (bill_send(policy->request->bill, send->target, &send->price, need, &send->item, refusal))
-        return true;
-    grant_end(policy->generation->limits, &send->grant, 0, false, loop_now_us());
-    return false;
-}
-
-/* req:send(target, options) -> res, or nil and err */
-static int request_send(lua_State *L)
-{
-    struct policy *policy = check_waiting(L, "req:send");
-    struct sending sending = {0};
-    struct bill_refusal refusal;
-    struct limits_wait wait;
-
-    prepare(L, policy, &sending);
-    if (!take(policy, &sending.send, sending.insists, &wait)) {
-        sending_free(&sending);
-        return push_refusal(L, policy, check_target(L, 2, policy).name, &wait);
-    }
-    if (!reserve(L, policy, &sending.send, &refusal)) {
-        sending_free(&sending);
-        return push_unpaid(L, check_target(L, 2, policy).name, &refusal);
-    }
-    drop_earlier(policy);
-    policy->state = POLICY_SENDING;
-    policy->host->on_send(policy->host_arg, &sending.send);
-    sending_free(&sending);
-    return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
-}
-
-/* req:shadow(target, options) -> whether a copy left, which nobody waits for */
-static int request_shadow(lua_State *L)
-{
-    struct policy *policy = check_running(L, "req:shadow");
-    struct target target = check_target(L, 2, policy);
-    struct sending sending = {0};
-    struct bill_refusal refusal;
-    struct limits_wait wait;
-    bool leaves = is_available(policy, &target, &wait);
-
-    if (leaves) {
-        prepare(L, policy, &sending);
-        leaves = take(policy, &sending.send, false, &wait) &&
-                 reserve(L, policy, &sending.send, &refusal);
-        if (leaves)
-            policy->host->on_shadow(policy->host_arg, &sending.send);
-        sending_free(&sending);
-    }
-    lua_pushboolean(L, leaves);
-    return 1;
-}
-
-/* ---- racing ---- */
-
-/* Seconds between two starts; reads the race's options. */
-static double read_race(lua_State *L, int index)
-{
-    static const char *const options[] = {"after", "commit", "timeout", NULL};
-
-    luaL_checktype(L, index, LUA_TTABLE);
-    check_names(L, index, options, "race's options");
-    lua_getfield(L, index, "after");
-    double after = lua_tonumber(L, -1);
-    if (lua_type(L, -1) != LUA_TNUMBER || !(after >= 0 && after <= 3600))
-        luaL_error(L, "race wants { after = s }: the seconds until the next target is tried too");
-    lua_pop(L, 1);
-    return after;
-}
-
-/* req:race(targets, options) -> res, or nil and err */
-static int request_race(lua_State *L)
-{
-    struct policy *policy = check_waiting(L, "req:race");
-    struct policy_send sends[RACE_MAX];
-    struct buf names = {0};
-    size_t ends[RACE_MAX];
-    struct limits_wait wait;
-    struct bill_refusal refusal;
-
-    luaL_checktype(L, 2, LUA_TTABLE);
-    double after = read_race(L, 3);
-    size_t count = lua_objlen(L, 2);
-    if (count == 0 || count > RACE_MAX)
-        return luaL_error(L, "a race takes 1 to %d targets, not %d", RACE_MAX, (int)count);
-    policy->sends += (int)count;
-    if (policy->sends > SENDS_MAX)
-        return luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        lua_rawgeti(L, 2, (int)i + 1);
-        struct target target = check_target(L, -1, policy);
-        sends[i] = (struct policy_send){
-            .provider = target.provider,
-            .timeout = target.provider->timeout,
-            .body = policy->request->body,
-            .edits = &policy->edits,
-            .model = slice_is(target.model, "*") ? policy->request->model : target.model};
-        read_timeout(L, 3, &sends[i].timeout);
-        read_commit(L, 3, &sends[i].commit);
-    }
-    if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
-        return lua_error(L);
-    for (size_t i = 0; i < count; i++) { /* nothing raises from here on */
-        lua_rawgeti(L, 2, (int)i + 1);
-        struct target target = check_target(L, -1, policy);
-        resolve(policy, &target, &names);
-        ends[i] = names.len;
-    }
-    for (size_t i = 0; i < count; i++) {
-        size_t begin = i ? ends[i - 1] : 0;
-        sends[i].target = (struct slice){names.ptr + begin, ends[i] - begin};
-    }
-    size_t first = 0; /* those before it may not be tried now */
-    while (first < count && !take(policy, &sends[first], false, &wait))
-        first++;
-    if (first == count) {
-        buf_free(&names);
-        return push_refusal(L, policy, check_target(L, -1, policy).name, &wait);
-    }
-    for (size_t i = first + 1; policy->request->bill && i < count; i++)
-        sends[i].price = price_of(L, &sends[i]);
-    if (!reserve(L, policy, &sends[first], &refusal)) {
-        buf_free(&names);
-        return push_unpaid(L, check_target(L, -1, policy).name, &refusal);
-    }
-    drop_earlier(policy);
-    policy->state = POLICY_SENDING;
-    policy->host->on_race(policy->host_arg, sends + first, count - first, after);
-    buf_free(&names);
-    return lua_yield(L, 0); /* policy_resume_answer or policy_resume_failure */
-}
-
 /* ---- an answer of the gateway's own ---- */
 
 /* req:reply(status, body) -> what a policy returns to answer itself */
 static int request_reply(lua_State *L)
 {
-    struct policy *policy = check_request(L);
+    struct policy *policy = lua_request_check(L);
     lua_Integer status = luaL_checkinteger(L, 2);
 
     luaL_argcheck(L, status >= 200 && status <= 599 && status != 204 && status != 205, 2,
@@ -691,7 +150,7 @@ static void set_account(lua_State *L, const struct bill *bill)
     int64_t left = bill_left(bill);
 
     if (bill_team(bill))
-        set_text(L, "team", bill_team(bill));
+        lua_set_text(L, "team", bill_team(bill));
     set_labels(L, bill_account(bill)->labels);
     if (left < 0)
         return;
@@ -706,7 +165,7 @@ static void push_key(lua_State *L, const struct policy *policy)
         return;
     }
     lua_createtable(L, 0, 4);
-    set_text(L, "name", policy->request->key_name);
+    lua_set_text(L, "name", policy->request->key_name);
     if (policy->request->bill)
         set_account(L, policy->request->bill);
     make_read_only(L);
@@ -758,7 +217,7 @@ static void push_field(lua_State *L, struct policy *policy, enum field field)
 /* Upvalue 1: methods by name, and fields by name as numbers. */
 static int request_index(lua_State *L)
 {
-    struct policy *policy = check_request(L);
+    struct policy *policy = lua_request_check(L);
 
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
@@ -784,8 +243,9 @@ static int request_gc(lua_State *L)
 void lua_request_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"available", request_available}, {"race", request_race},     {"reply", request_reply},
-        {"send", request_send},           {"shadow", request_shadow}, {NULL, NULL},
+        {"available", lua_send_available}, {"race", lua_send_race},
+        {"reply", request_reply},          {"send", lua_send_one},
+        {"shadow", lua_send_shadow},       {NULL, NULL},
     };
 
     luaL_newmetatable(L, REQUEST); /* [mt] */

@@ -280,13 +280,17 @@ static void finish_with_failure(struct policy *policy, lua_State *L)
     buf_free(&code);
 }
 
+void lua_set_text(lua_State *L, const char *name, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
 void lua_push_code(lua_State *L, const char *code, const char *message)
 {
     lua_createtable(L, 0, 4);
-    lua_pushstring(L, code);
-    lua_setfield(L, -2, "code");
-    lua_pushstring(L, message);
-    lua_setfield(L, -2, "message");
+    lua_set_text(L, "code", code);
+    lua_set_text(L, "message", message);
 }
 
 /* Pushes { code =, message = } and more where all targets cool. */

@@ -1,14 +1,14 @@
 /* sim_names.h -- other names for what the simulator has in place of the gateway's.
  *
- * exchange.c, shadow.c, attempt.c, adapter.c and answer.c are compiled twice: into the gateway, and
- * with this file in front into the simulator.  There they call the clients of sim_client.c, the
- * providers of sim_upstream.c and the timers of sim_loop.c, and are what they always are.  So a
- * simulated request cannot differ from a served one in anything that those five decide.
- * tools/house.lua sees to it that no call of theirs goes past this list. */
+ * exchange.c, shadow.c, attempt.c, adapter.c, answer.c and their parts (CMakeLists.txt: simulated)
+ * are compiled twice: into the gateway, and with this file in front into the simulator.  There they
+ * call the clients of sim_client.c, the providers of sim_upstream.c and the timers of sim_loop.c,
+ * and are what they always are.  So a simulated request cannot differ from a served one in anything
+ * that those decide. tools/house.lua sees to it that no call of theirs goes past this list. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What the five define. */
+/* What they define. */
 #define adapter_adds_usage     sim_adapter_adds_usage
 #define adapter_open           sim_adapter_open
 #define adapter_prepare        sim_adapter_prepare
@@ -16,15 +16,23 @@
 #define answer_error_json      sim_answer_error_json
 #define answer_json            sim_answer_json
 #define attempt_age_us         sim_attempt_age_us
+#define attempt_arm_timer      sim_attempt_arm_timer
 #define attempt_close          sim_attempt_close
 #define attempt_commit_us      sim_attempt_commit_us
+#define attempt_end            sim_attempt_end
+#define attempt_fail           sim_attempt_fail
+#define attempt_fail_or_end    sim_attempt_fail_or_end
+#define attempt_feed           sim_attempt_feed
+#define attempt_finish_plain   sim_attempt_finish_plain
+#define attempt_finish_stream  sim_attempt_finish_stream
 #define attempt_free           sim_attempt_free
 #define attempt_grant          sim_attempt_grant
-#define attempt_hold           sim_attempt_hold
 #define attempt_hides_usage    sim_attempt_hides_usage
+#define attempt_hold           sim_attempt_hold
 #define attempt_is_stream      sim_attempt_is_stream
 #define attempt_item           sim_attempt_item
 #define attempt_new            sim_attempt_new
+#define attempt_open_stream    sim_attempt_open_stream
 #define attempt_open_us        sim_attempt_open_us
 #define attempt_pause          sim_attempt_pause
 #define attempt_provider       sim_attempt_provider
@@ -39,8 +47,8 @@
 #define attempt_transfer       sim_attempt_transfer
 #define attempt_usage          sim_attempt_usage
 #define attempt_was_sent       sim_attempt_was_sent
-#define exchange_cut_all       sim_exchange_cut_all
 #define exchange_break         sim_exchange_break
+#define exchange_cut_all       sim_exchange_cut_all
 #define exchange_drop          sim_exchange_drop
 #define exchange_end_race      sim_exchange_end_race
 #define exchange_finish        sim_exchange_finish
@@ -59,17 +67,17 @@
 #define exchange_resume_filter sim_exchange_resume_filter
 #define exchange_set_state     sim_exchange_set_state
 #define exchange_settle_plain  sim_exchange_settle_plain
+#define exchange_start         sim_exchange_start
 #define exchange_usage         sim_exchange_usage
 #define exchange_wait          sim_exchange_wait
-#define trail_add              sim_trail_add
-#define trail_break            sim_trail_break
-#define trail_entries          sim_trail_entries
-#define trail_free             sim_trail_free
-#define exchange_start         sim_exchange_start
 #define shadow_cancel          sim_shadow_cancel
 #define shadow_cancel_all      sim_shadow_cancel_all
 #define shadow_init            sim_shadow_init
 #define shadow_start           sim_shadow_start
+#define trail_add              sim_trail_add
+#define trail_break            sim_trail_break
+#define trail_entries          sim_trail_entries
+#define trail_free             sim_trail_free
 
 #define charge_commit      sim_charge_commit
 #define charge_each_header sim_charge_each_header
