@@ -20,6 +20,7 @@
 #include "clerk.h"
 #include "crew.h"
 #include "doors.h"
+#include "environment.h"
 #include "keep.h"
 #include "limits.h"
 #include "listener.h"
@@ -243,9 +244,10 @@ static int serve(struct gateway *gateway, struct limits *limits)
 
 int gateway_serve(const char *config_path)
 {
-    struct limits *limits = limits_new();
     struct gateway gateway = {.signal_fd = -1};
 
+    environment_take();
+    struct limits *limits = limits_new();
     gateway.crew.start.canary = canary_new();
     gateway.crew.start.keys = keys_new();
     gateway.crew.start.budget = budget_new(gateway.crew.start.keys);

@@ -118,6 +118,34 @@ describe("what is private", function()
     end
   end)
 
+  it("is in no process's environment, where a reload still finds it", function()
+    if os.getenv("WEIR_UNDER") then return pending("the environment is another program's") end
+    gateway:stop()
+    local options = { more = '  workers = 1, keys = "ledger",', provider = {
+      first = 'key = weir.env "FIRST_KEY"', second = 'key = weir.env "FIRST_KEY"' } }
+    local env = { FIRST_KEY = KEYS.first, SECOND_KEY = KEYS.second, EMPTY = "" }
+    local other = w:gateway { config = w:config(options), env = env }
+    local pids = other:workers() -- the worker and the ledger's process
+    assert.equal(2, #pids)
+    pids[3] = other.process.pid
+    for _, pid in ipairs(pids) do
+      local file, why = io.open("/proc/" .. pid .. "/environ", "rb")
+      if not file then return pending(why) end
+      assert.matches("^%z*$", file:read("*a"))
+      file:close()
+    end
+
+    options.provider.second = 'key = weir.env "SECOND_KEY"'
+    options.more = '  workers = 1,'
+    other:write("weir.lua", w:config(options))
+    other:wait_log("event=reloaded", "generation=2 ")
+    local client = other:chat()
+    first:answer(500, openai.failure("broken"))
+    local _, request = second:answer(200, openai.answer())
+    client:read_response()
+    assert.equal("Bearer " .. KEYS.second, request.headers.authorization)
+  end)
+
   it("is not shown by a policy that prints a secret", function()
     gateway:stop()
     local other = w:gateway {
