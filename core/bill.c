@@ -81,6 +81,8 @@ bool bills_find(struct bills *bills, struct slice key, struct keys_account *acco
 {
     unsigned char digest[SHA256_BYTES];
 
+    if (!bills_are_ready(bills)) /* keys come first, what they have spent then */
+        return false;
     sha256(key, digest);
     return keys_find(bills->keys, digest, wall_us() / 1000000, account);
 }
@@ -107,9 +109,13 @@ static bool has_journal(struct bills *bills)
         bills->seat = budget_sit(bills->budget);
     if (bills->seat >= 0)
         bills->journal = journal_new(bills->journals, budget_run(bills->budget), bills->seat);
-    if (!bills->journal)
-        log_missing(bills, bills->seat < 0 ? "too many workers" : strerror(errno));
-    return bills->journal != NULL;
+    if (bills->journal)
+        return true;
+    log_missing(bills, bills->seat < 0 ? "too many workers" : strerror(errno));
+    if (bills->seat >= 0) /* without a journal nobody would find out that this worker died */
+        budget_stand(bills->budget, bills->seat);
+    bills->seat = -1;
+    return false;
 }
 
 static void set_text(char *to, size_t size, struct slice text)
@@ -192,6 +198,13 @@ static void say_spent(struct bill_refusal *out, const char *whose, const char *n
     say_renewal(out, seen->wait_us);
 }
 
+static void refuse_for_now(struct bill_refusal *out, const char *message)
+{
+    *out = (struct bill_refusal){
+        .status = 503, .type = "server_error", .code = "ledger_unavailable", .retry_s = 5};
+    snprintf(out->message, sizeof out->message, "%s", message);
+}
+
 static void refuse(const struct bills *bills, const struct budget_refusal *seen, bool is_team,
                    struct bill_refusal *out)
 {
@@ -203,6 +216,10 @@ static void refuse(const struct bills *bills, const struct budget_refusal *seen,
 
     keys_get(bills->keys, seen->number, &account);
     *out = (struct bill_refusal){.status = 429};
+    if (seen->word == BUDGET_UNKNOWN) {
+        refuse_for_now(out, "what this key may do is being changed; try again");
+        return;
+    }
     if (seen->wait_us >= 0)
         out->retry_s = seen->wait_us / 1000000 < 86400 ? (int)(seen->wait_us / 1000000) + 1 : 86400;
     if (seen->word == BUDGET_SPENT) {
@@ -220,13 +237,12 @@ static bool refuse_unrecorded(const struct bills *bills, const struct keys_accou
 {
     struct keys_account team = {0};
 
-    keys_get(bills->keys, account->team, &team);
+    if (!keys_get(bills->keys, account->team, &team))
+        team.has_budget = account->team != 0; /* it may have one */
     if (!account->has_budget && !team.has_budget)
         return false;
-    *out = (struct bill_refusal){.status = 503, .type = "server_error", .retry_s = 5};
-    out->code = "ledger_unavailable";
-    snprintf(out->message, sizeof out->message,
-             "what this request costs could not be recorded; keys with a budget wait until it can");
+    refuse_for_now(out, "what this request costs could not be recorded; keys with a budget wait "
+                        "until it can");
     return true;
 }
 

@@ -47,14 +47,15 @@ struct budget {
     uint64_t run;
     _Atomic int loaded;
     struct note note;
-    struct seat seats[BUDGET_SEATS];
+    struct seat seats[BUDGET_SEATS + 1]; /* the clerk's last */
     struct purse purses[KEYS_MAX];
 };
 
 struct change { /* of the key's and the team's purse, while the lock is held */
     struct budget *budget;
     int count;
-    struct keys_account account[2];
+    struct keys_account account[2]; /* all zero but the number: what it may is not known now */
+    bool is_known[2];
     struct budget_purse money[2];
 };
 
@@ -97,11 +98,6 @@ void budget_stand(struct budget *budget, int seat)
     atomic_store(&budget->seats[seat].taken, 0);
 }
 
-bool budget_applied(const struct budget *budget, int seat, uint64_t op)
-{
-    return op && atomic_load(&budget->seats[seat].applied) >= op;
-}
-
 bool budget_is_loaded(const struct budget *budget)
 {
     return atomic_load(&budget->loaded) != 0;
@@ -136,17 +132,34 @@ static void unlock(struct budget *budget)
     pthread_mutex_unlock(&budget->lock);
 }
 
+static void add_account(struct change *change, int32_t number)
+{
+    int at = change->count;
+
+    if (number <= 0 || number >= KEYS_MAX)
+        return;
+    change->is_known[at] = keys_look(change->budget->keys, number, &change->account[at]);
+    if (!change->is_known[at])
+        change->account[at] = (struct keys_account){.number = number};
+    change->count++;
+}
+
+/* Whoever was killed in the midst of it has made it, once the lock has been taken after that. */
+bool budget_applied(struct budget *budget, int seat, uint64_t op)
+{
+    lock(budget);
+    unlock(budget);
+    return op && atomic_load(&budget->seats[seat].applied) >= op;
+}
+
 /* Copies of the purses as they stand now, under the lock until commit or unlock. */
 static void begin(struct change *change, struct budget *budget, const struct journal_slot *slot,
                   int64_t wall_s)
 {
-    const int32_t numbers[2] = {slot->account, slot->team};
-
     change->budget = budget;
     change->count = 0;
-    for (int i = 0; i < 2; i++)
-        if (keys_look(budget->keys, numbers[i], &change->account[change->count]))
-            change->count++;
+    add_account(change, slot->account);
+    add_account(change, slot->team);
     lock(budget);
     for (int i = 0; i < change->count; i++) {
         change->money[i] = budget->purses[change->account[i].number].money;
@@ -177,18 +190,18 @@ uint64_t budget_next(struct budget *budget, int seat)
     return ++budget->seats[seat].given;
 }
 
-/* A new window has begun.  The clerk tells in time when the one after it will; if it could not,
- * that one is as long as this. */
+/* New windows have begun.  The clerk tells in time when the one after it will; if it could not,
+ * that one is as long as this, until the clerk finds it (budget_renew). */
 static void turn(struct budget_purse *money, int64_t wall_s)
 {
-    if (!money->renews_s || wall_s < money->renews_s)
-        return;
-    int64_t length_s = money->renews_s - money->starts_s;
-
-    money->spent = 0;
-    money->starts_s = money->renews_s;
-    money->renews_s = money->next_s > money->renews_s ? money->next_s : money->renews_s + length_s;
-    money->next_s = 0;
+    while (money->renews_s > money->starts_s && wall_s >= money->renews_s) {
+        int64_t length_s = money->renews_s - money->starts_s;
+        bool is_told = money->next_s > money->renews_s;
+        money->spent = 0;
+        money->starts_s = money->renews_s;
+        money->renews_s = is_told ? money->next_s : money->renews_s + length_s;
+        money->next_s = 0;
+    }
 }
 
 /* ---- requests ---- */
@@ -215,6 +228,9 @@ static enum budget_word look(struct change *change, int i, int64_t tokens, int64
     struct window *rates = change->budget->purses[account->number].rates;
 
     refusal->number = account->number;
+    refusal->wait_us = 0;
+    if (!change->is_known[i])
+        return BUDGET_UNKNOWN;
     refusal->limit = account->budget;
     refusal->spent = money->spent + money->reserved;
     refusal->wait_us = renewal_us(money, wall_s);
@@ -276,6 +292,22 @@ void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, in
 
 /* ---- attempts ---- */
 
+static bool fits(const struct change *change, int i, int64_t needed, int64_t wall_s,
+                 struct budget_refusal *refusal)
+{
+    const struct keys_account *account = &change->account[i];
+    const struct budget_purse *money = &change->money[i];
+    int64_t taken = money->spent + money->reserved;
+
+    *refusal =
+        (struct budget_refusal){BUDGET_UNKNOWN, account->number, account->budget, taken, needed, 0};
+    if (!change->is_known[i])
+        return false;
+    refusal->word = BUDGET_SPENT;
+    refusal->wait_us = renewal_us(money, wall_s);
+    return !account->has_budget || taken + needed <= account->budget;
+}
+
 bool budget_reserve(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s,
                     struct budget_refusal *refusal)
 {
@@ -284,17 +316,11 @@ bool budget_reserve(struct budget *budget, int seat, struct journal_slot *slot, 
     slot->op = budget_next(budget, seat);
     begin(&change, budget, slot, wall_s);
     for (int i = 0; i < change.count; i++) {
-        const struct keys_account *account = &change.account[i];
-        struct budget_purse *money = &change.money[i];
-        if (account->has_budget &&
-            money->spent + money->reserved + slot->reserved > account->budget) {
-            *refusal = (struct budget_refusal){BUDGET_SPENT,    account->number,
-                                               account->budget, money->spent + money->reserved,
-                                               slot->reserved,  renewal_us(money, wall_s)};
+        if (!fits(&change, i, slot->reserved, wall_s, refusal)) {
             unlock(budget);
             return false;
         }
-        money->reserved += slot->reserved;
+        change.money[i].reserved += slot->reserved;
     }
     commit(&change, seat, slot->op);
     return true;
@@ -305,6 +331,15 @@ static bool warns(const struct keys_account *account, int64_t before, int64_t af
     return account->has_budget && before < account->warns_at && after >= account->warns_at;
 }
 
+/* One that ended before the window began, though it comes after, is of the one before: so is its
+ * row in the ledger. */
+static void spend(struct budget_purse *money, int64_t cost, int64_t ended_s)
+{
+    money->total += cost;
+    if (ended_s >= money->starts_s)
+        money->spent += cost;
+}
+
 int32_t budget_settle(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s)
 {
     struct change change;
@@ -312,10 +347,10 @@ int32_t budget_settle(struct budget *budget, int seat, struct journal_slot *slot
 
     begin(&change, budget, slot, wall_s);
     for (int i = 0; i < change.count; i++) {
+        int64_t before = change.money[i].spent;
         change.money[i].reserved -= slot->reserved;
-        change.money[i].spent += slot->cost;
-        change.money[i].total += slot->cost;
-        if (warns(&change.account[i], change.money[i].spent - slot->cost, change.money[i].spent))
+        spend(&change.money[i], slot->cost, wall_s);
+        if (warns(&change.account[i], before, change.money[i].spent))
             warned = change.account[i].number;
     }
     commit(&change, seat, slot->op);
@@ -378,25 +413,30 @@ bool budget_set(struct budget *budget, int32_t number, const struct budget_purse
     return is_same;
 }
 
-void budget_renew(struct budget *budget, int32_t number, int64_t renews_s, int64_t next_s,
+bool budget_renew(struct budget *budget, int32_t number, const struct budget_purse *window,
                   int64_t wall_s)
 {
     struct change change;
 
     change_one(&change, budget, number);
     turn(&change.money[0], wall_s);
-    if (change.money[0].renews_s == renews_s)
-        change.money[0].next_s = next_s;
+    bool is_it = change.money[0].starts_s == window->starts_s &&
+                 change.money[0].renews_s == window->renews_s;
+    if (is_it)
+        change.money[0].next_s = window->next_s;
     commit(&change, -1, 0);
+    return is_it;
 }
 
-void budget_add(struct budget *budget, int32_t number, int64_t spent, int64_t reserved)
+void budget_add(struct budget *budget, const struct journal_slot *slot, uint64_t op, int64_t spent,
+                int64_t reserved)
 {
     struct change change;
 
-    change_one(&change, budget, number);
-    change.money[0].spent += spent;
-    change.money[0].total += spent;
-    change.money[0].reserved += reserved;
-    commit(&change, -1, 0);
+    begin(&change, budget, slot, slot->ended_us / 1000000);
+    for (int i = 0; i < change.count; i++) {
+        spend(&change.money[i], spent, slot->ended_us / 1000000);
+        change.money[i].reserved += reserved;
+    }
+    commit(&change, BUDGET_CLERK, op);
 }

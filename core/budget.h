@@ -10,7 +10,10 @@
 #include "journal.h"
 #include "keys.h"
 
-enum { BUDGET_SEATS = 256 }; /* workers, the dead that are not yet settled among them */
+enum {
+    BUDGET_SEATS = 2048,         /* workers, the dead that are not yet settled among them */
+    BUDGET_CLERK = BUDGET_SEATS, /* the clerk's own, for what it does in nobody's place */
+};
 
 struct budget;
 
@@ -20,6 +23,7 @@ enum budget_word {
     BUDGET_RPM,
     BUDGET_TPM,
     BUDGET_CONCURRENT,
+    BUDGET_UNKNOWN, /* what it may is being written, or its writer died */
 };
 
 struct budget_refusal { /* the first of key and team that is in the way */
@@ -67,16 +71,20 @@ int64_t budget_left(struct budget *budget, const struct keys_account *account, i
 /* ---- the clerk's ---- */
 
 /* Begins to settle what a dead worker left: closing a slot in its place counts as its own. */
-bool budget_applied(const struct budget *budget, int seat, uint64_t op);
+bool budget_applied(struct budget *budget, int seat, uint64_t op);
 void budget_stand(struct budget *budget, int seat); /* the seat is free again */
 
 /* The window that runs, and its sum; only when nothing was spent since total was read: else
  * false. */
 bool budget_set(struct budget *budget, int32_t number, const struct budget_purse *purse);
-/* When the window after this one begins, renews_s being this one's end. */
-void budget_renew(struct budget *budget, int32_t number, int64_t renews_s, int64_t next_s,
+/* When the window after this one begins: next_s.  False: another window runs there than the one
+ * that window says. */
+bool budget_renew(struct budget *budget, int32_t number, const struct budget_purse *window,
                   int64_t wall_s);
-void budget_add(struct budget *budget, int32_t number, int64_t spent, int64_t reserved);
+/* What a foreign slot has spent and holds, of its key and its team (estate.h); op: the number that
+ * budget_next gave for BUDGET_CLERK. */
+void budget_add(struct budget *budget, const struct journal_slot *slot, uint64_t op, int64_t spent,
+                int64_t reserved);
 
 bool budget_is_loaded(const struct budget *budget);
 void budget_loaded(struct budget *budget); /* all keys are in: requests may come */

@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "clerk_work.h"
 #include "budget.h"
+#include "estate.h"
 #include "folder.h"
 #include "ledger.h"
 #include "log.h"
@@ -54,11 +55,6 @@ struct office {
 
 /* ---- what is closed ---- */
 
-static bool is_ours(const struct office *office, const struct journal *journal)
-{
-    return journal_run(journal) == budget_run(office->work->budget);
-}
-
 static void log_failure(struct office *office)
 {
     office->retry_at_us = loop_now_us() + RETRY_MS * (int64_t)1000;
@@ -70,25 +66,12 @@ static void log_failure(struct office *office)
     log_end(&line);
 }
 
-/* Of an earlier master's worker, which could not tell these budgets itself. */
-static void count_foreign(struct office *office, struct journal_slot *slot)
-{
-    struct budget *budget = office->work->budget;
-    int64_t held = slot->counted == budget_run(budget) ? slot->reserved : 0;
-
-    for (int i = 0; i < 2 && slot->is_attempt; i++) {
-        int32_t number = i ? slot->team : slot->account;
-        if (number > 0 && number < KEYS_MAX)
-            budget_add(budget, number, budget_is_loaded(budget) ? slot->cost : 0, -held);
-    }
-}
-
 static void free_group(struct office *office)
 {
     for (size_t i = 0; i < office->grouped; i++) {
         struct journal *journal = office->group[i].journal;
-        if (!is_ours(office, journal))
-            count_foreign(office, journal_slot(journal, office->group[i].at));
+        if (!estate_is_ours(office->work->budget, journal))
+            estate_count(office->work->budget, journal, office->group[i].at);
         journal_set(journal, office->group[i].at, SLOT_FREE);
     }
 }
@@ -134,84 +117,6 @@ static bool pass(struct office *office)
     return write_group(office);
 }
 
-/* ---- what the dead left ---- */
-
-static int64_t wall_us(void)
-{
-    return (int64_t)(loop_wall_seconds() * 1e6);
-}
-
-/* As its worker would have closed it, had it known no better: an attempt that left is charged what
- * it reserved, which the row says. */
-static void fill(struct journal_slot *slot)
-{
-    if (slot->status == 0)
-        snprintf(slot->code, sizeof slot->code, "worker_died");
-    slot->ended_us = wall_us();
-    slot->total_ms = (slot->ended_us - slot->started_us) / 1000;
-    slot->first_ms = slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
-    slot->cost = slot->is_attempt ? slot->reserved : 0;
-    slot->is_estimated = slot->is_attempt;
-}
-
-static void change(struct office *office, int seat, struct journal_slot *slot)
-{
-    if (slot->is_attempt)
-        budget_settle(office->work->budget, seat, slot, slot->ended_us / 1000000);
-    else
-        budget_leave(office->work->budget, seat, slot, slot->tokens_held, loop_now_us());
-}
-
-static void settle_slot(struct office *office, struct journal *journal, int at)
-{
-    struct journal_slot *slot = journal_slot(journal, at);
-    enum journal_state state = journal_state(journal, at);
-    struct budget *budget = office->work->budget;
-    bool ours = is_ours(office, journal);
-    int seat = journal_seat(journal);
-
-    if (state == SLOT_OPENING && !(ours && budget_applied(budget, seat, slot->op))) {
-        journal_set(journal, at, SLOT_FREE); /* nothing was sent yet */
-        return;
-    }
-    if (state == SLOT_OPENING || state == SLOT_OPEN) {
-        fill(slot);
-        slot->op = ours ? budget_next(budget, seat) : 0;
-        journal_set(journal, at, SLOT_SETTLING);
-    }
-    if (ours && !budget_applied(budget, seat, slot->op))
-        change(office, seat, slot);
-    journal_set(journal, at, SLOT_CLOSED);
-}
-
-static void settle_dead(struct office *office, struct journal *journal)
-{
-    for (int at = 0; at < JOURNAL_SLOTS; at++) {
-        enum journal_state state = journal_state(journal, at);
-        if (state != SLOT_FREE && state != SLOT_CLOSED)
-            settle_slot(office, journal, at);
-    }
-}
-
-/* What an older master's worker, which lives on, holds: so much is not to be spent twice. */
-static void hold_foreign(struct office *office, struct journal *journal)
-{
-    struct budget *budget = office->work->budget;
-
-    for (int at = 0; at < JOURNAL_SLOTS; at++) {
-        struct journal_slot *slot = journal_slot(journal, at);
-        if (journal_state(journal, at) != SLOT_OPEN || !slot->is_attempt ||
-            slot->counted == budget_run(budget))
-            continue;
-        slot->counted = budget_run(budget);
-        for (int i = 0; i < 2; i++) {
-            int32_t number = i ? slot->team : slot->account;
-            if (number > 0 && number < KEYS_MAX)
-                budget_add(budget, number, 0, slot->reserved);
-        }
-    }
-}
-
 /* ---- journals ---- */
 
 static bool is_known(const struct office *office, const char *path)
@@ -236,8 +141,6 @@ static void add_journal(struct office *office, const char *path)
         return;
     office->journals = mem_resize(office->journals, (office->count + 1) * sizeof(struct journal *));
     office->journals[office->count++] = journal;
-    if (!is_ours(office, journal) && !journal_is_dead(journal))
-        hold_foreign(office, journal);
 }
 
 static void find_journals(struct office *office)
@@ -254,28 +157,52 @@ static void find_journals(struct office *office)
         closedir(folder);
 }
 
+static void each_foreign(struct office *office,
+                         void (*visit)(struct budget *budget, struct journal *journal))
+{
+    for (size_t i = 0; i < office->count; i++)
+        if (!estate_is_ours(office->work->budget, office->journals[i]))
+            visit(office->work->budget, office->journals[i]);
+}
+
 /* Journals whose worker is gone are settled, and removed when the ledger has all of them. */
 static void look_at_journals(struct office *office)
 {
     find_journals(office);
+    each_foreign(office, estate_mend);
+    each_foreign(office, estate_hold);
     for (size_t i = office->count; i-- > 0;) {
         struct journal *journal = office->journals[i];
         if (!journal_is_dead(journal))
             continue;
-        settle_dead(office, journal);
+        estate_settle(office->work->budget, journal);
         if (!pass(office) || !journal_is_empty(journal))
             continue;
-        if (is_ours(office, journal))
+        if (estate_is_ours(office->work->budget, journal))
             budget_stand(office->work->budget, journal_seat(journal));
         journal_remove(journal);
         office->journals[i] = office->journals[--office->count];
     }
 }
 
-static void settle_now(void *arg)
+static bool is_settling(const struct journal *journal)
 {
-    find_journals(arg);
-    pass(arg);
+    for (int at = 0; at < JOURNAL_SLOTS; at++)
+        if (journal_state(journal, at) == SLOT_SETTLING)
+            return true;
+    return false;
+}
+
+/* False: not all that budgets count is in the ledger. */
+static bool settle_now(void *arg)
+{
+    struct office *office = arg;
+    bool is_all = true;
+
+    find_journals(office);
+    for (size_t i = 0; i < office->count; i++)
+        is_all = is_all && !is_settling(office->journals[i]);
+    return pass(office) && is_all;
 }
 
 /* ---- who asks ---- */

@@ -21,7 +21,7 @@ enum journal_state { SLOT_FREE, SLOT_OPENING, SLOT_OPEN, SLOT_SETTLING, SLOT_CLO
 
 struct journal_slot { /* 512 bytes */
     uint64_t op;      /* of the change that is under way, or was the last */
-    uint64_t counted; /* by a later master: its run; 0: by none */
+    uint64_t counted; /* by a later master: its run; 0: by none; see held_op */
     int32_t account, team;
     int32_t is_attempt;
     int32_t number;               /* of an attempt, from 1; of a request, how many it made */
@@ -39,7 +39,8 @@ struct journal_slot { /* 512 bytes */
     char code[24];
     char model[JOURNAL_TEXT];  /* as the client called it */
     char target[JOURNAL_TEXT]; /* provider/model */
-    char spare[48];
+    uint64_t held_op, counted_op; /* that master's clerk's changes for it (estate.c); 0: none */
+    char spare[32];
 };
 
 struct journal;

@@ -8,9 +8,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "keys.h"
 #include "shm.h"
+#include <sched.h>
 #include <stdatomic.h>
 
-enum { PLACES = 4 * KEYS_MAX, TRIES = 1000 };
+enum { PLACES = 4 * KEYS_MAX, TRIES = 1000, SPINS = 100 };
 
 struct place {
     _Atomic int32_t number; /* 0: free */
@@ -74,6 +75,8 @@ static bool copy(struct keys *keys, int32_t number, struct keys_account *account
         atomic_thread_fence(memory_order_acquire);
         if (before % 2 == 0 && before == atomic_load_explicit(&entry->writes, memory_order_relaxed))
             return account->number == number && number > 0;
+        if (i > SPINS)
+            sched_yield(); /* its writer may wait for this processor */
     }
     return false;
 }

@@ -7,9 +7,9 @@
 #include "ledger.h"
 #include "journal.h"
 #include "mem.h"
+#include "period.h"
 #include <sqlite3.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { COLUMNS_MAX = 32, BUSY_MS = 10000, QUARTER_US = 900 * 1000000 };
 
@@ -68,6 +68,7 @@ static const char add_day[] =
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *request, *attempt, *sum, *day, *died;
+    int64_t day_starts_s, day_ends_s; /* of the row before */
 };
 
 static bool prepare(struct ledger *ledger)
@@ -252,15 +253,15 @@ static bool write_sum(sqlite3_stmt *statement, const struct journal_slot *slot, 
 }
 
 /* The quarter of an hour with which its day begins, in the clerk's time zone. */
-static int64_t day_of(int64_t us)
+static int64_t day_of(struct ledger *ledger, int64_t us)
 {
-    time_t at = (time_t)(us / 1000000);
-    struct tm tm;
+    int64_t at_s = us / 1000000;
 
-    localtime_r(&at, &tm);
-    tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-    tm.tm_isdst = -1;
-    return (int64_t)mktime(&tm) / 900;
+    if (at_s < ledger->day_starts_s || at_s >= ledger->day_ends_s) {
+        ledger->day_starts_s = period_start("day", at_s, 0);
+        ledger->day_ends_s = period_start("day", at_s, 1);
+    }
+    return ledger->day_starts_s / 900;
 }
 
 static bool add_up_died(struct ledger *ledger, const struct journal_slot *slot)
@@ -278,7 +279,8 @@ bool ledger_add(struct ledger *ledger, const struct journal_slot *slot)
     if (!is_written || sqlite3_changes(ledger->db) == 0)
         return is_written;
     return write_sum(ledger->sum, slot, slot->ended_us / QUARTER_US) &&
-           write_sum(ledger->day, slot, day_of(slot->ended_us)) && add_up_died(ledger, slot);
+           write_sum(ledger->day, slot, day_of(ledger, slot->ended_us)) &&
+           add_up_died(ledger, slot);
 }
 
 /* ---- asking ---- */

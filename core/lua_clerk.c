@@ -8,6 +8,7 @@
 #include "loop.h"
 #include "lua_core.h"
 #include "mem.h"
+#include "period.h"
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -81,12 +82,13 @@ static int ledger_id(lua_State *L)
     return 1;
 }
 
+/* settle() -> false: not all that was spent could be written */
 static int ledger_settle(lua_State *L)
 {
     struct lua_clerk *clerk = clerk_of(L);
 
-    clerk->with.settle(clerk->with.arg);
-    return 0;
+    lua_pushboolean(L, clerk->with.settle(clerk->with.arg));
+    return 1;
 }
 
 /* ---- keys ---- */
@@ -223,40 +225,27 @@ static int budget_set_purse(lua_State *L)
     return 1;
 }
 
-/* renew(id, renews, next) */
+/* renew(id, starts, renews, next) -> false: another window runs there */
 static int budget_renew_purse(lua_State *L)
 {
-    budget_renew(clerk_of(L)->with.budget, (int32_t)luaL_checknumber(L, 1),
-                 (int64_t)luaL_checknumber(L, 2), (int64_t)luaL_checknumber(L, 3), now_s());
-    return 0;
-}
+    struct budget_purse window = {.starts_s = (int64_t)luaL_checknumber(L, 2),
+                                  .renews_s = (int64_t)luaL_checknumber(L, 3),
+                                  .next_s = (int64_t)luaL_checknumber(L, 4)};
 
-/* The start of the period that holds tm, months or days on. */
-static int64_t period_at(struct tm tm, const char *period, int on)
-{
-    tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
-    tm.tm_isdst = -1;
-    if (strcmp(period, "month") == 0) {
-        tm.tm_mday = 1;
-        tm.tm_mon += on;
-    } else if (strcmp(period, "week") == 0) {
-        tm.tm_mday += 7 * on - (tm.tm_wday + 6) % 7; /* on Monday */
-    } else {
-        tm.tm_mday += on;
-    }
-    return (int64_t)mktime(&tm);
+    lua_pushboolean(L, budget_renew(clerk_of(L)->with.budget, (int32_t)luaL_checknumber(L, 1),
+                                    &window, now_s()));
+    return 1;
 }
 
 /* window(period, time) -> when it began, when it ends, when the next one ends: in TZ */
 static int clock_window(lua_State *L)
 {
     const char *period = luaL_checkstring(L, 1);
-    time_t at = (time_t)luaL_checknumber(L, 2);
-    struct tm tm;
+    bool is_endless = strcmp(period, "total") == 0;
+    int64_t at = (int64_t)luaL_checknumber(L, 2);
 
-    localtime_r(&at, &tm);
-    for (int on = 0; on < 3; on++)
-        lua_pushnumber(L, strcmp(period, "total") == 0 ? 0 : (double)period_at(tm, period, on));
+    for (int later = 0; later < 3; later++)
+        lua_pushnumber(L, is_endless ? 0 : (double)period_start(period, at, later));
     return 3;
 }
 

@@ -16,7 +16,7 @@ struct lua_clerk_settings { /* all borrowed */
     struct ledger *ledger;
     struct keys *keys;
     struct budget *budget;
-    void (*settle)(void *arg); /* writes what workers have closed */
+    bool (*settle)(void *arg); /* writes what workers have closed */
     void *arg;
 };
 

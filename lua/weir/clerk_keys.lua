@@ -55,12 +55,12 @@ return function(host)
     local starts, renews, next = host.window(row.period or "total", host.now())
     for _ = 1, 50 do
       local total = host.purse(row.id).total
-      host.settle()
+      local is_all = host.settle()
       local sum = ask(("SELECT sum(cost) AS spent FROM sums WHERE %s = ?1 AND quarter >= ?2")
         :format(COLUMN[row.kind]), row.id, starts / 900)[1]
       local purse = { total = total, spent = sum.spent or 0, starts = starts, renews = renews,
         next = next }
-      if host.set_purse(row.id, purse) then return end
+      if is_all and host.set_purse(row.id, purse) then return end
     end
   end
 
@@ -98,13 +98,18 @@ return function(host)
 
   local known = {} -- when each period's window ends, as far as workers were told
 
+  local function renew(row, period, starts, renews, next)
+    if host.renew(row.id, starts, renews, next) then return end
+    settle_window { id = row.id, kind = row.kind, period = period } -- nobody told it in time
+  end
+
   --- A window ended: workers have begun the next by themselves; they are told when that one ends.
   function keys.turn()
     for _, period in ipairs { "day", "week", "month" } do
-      local _, renews, next = host.window(period, host.now())
+      local starts, renews, next = host.window(period, host.now())
       if known[period] ~= renews then
-        host.each(function(row) host.renew(row.id, renews, next) end,
-          "SELECT id FROM accounts WHERE period = ?1", period)
+        local rows = ask("SELECT id, kind FROM accounts WHERE period = ?1", period)
+        for _, row in ipairs(rows) do renew(row, period, starts, renews, next) end
         known[period] = renews
       end
     end

@@ -91,6 +91,44 @@ describe("budget", function()
     assert.equal(0, tonumber(purse(1, 250).spent))
   end)
 
+  it("has left no window out that nobody spent in", function()
+    assert.is_true(C.budget_set(budget, 1, ffi.new("struct budget_purse", { spent = 90,
+      starts_s = 0, renews_s = 100, next_s = 250 })))
+    settle(reserve(20, 420), 20, 420) -- in the one from 400 to 550
+    assert.same({ 20, 550 }, { tonumber(purse(1, 549).spent), tonumber(purse(1, 549).renews_s) })
+    settle(reserve(30, 430), 30, 430)
+    assert.equal(50, tonumber(purse(1, 431).spent))
+  end)
+
+  it("leaves what ended before a window began to the one before, as the ledger does", function()
+    assert.is_true(C.budget_set(budget, 1, ffi.new("struct budget_purse", { spent = 90,
+      starts_s = 0, renews_s = 100, next_s = 250 })))
+    local made = reserve(10, 99)
+    settle(reserve(5, 100), 5, 100)
+    settle(made, 10, 99)
+    assert.same({ 5, 0, 15 }, { tonumber(purse(1, 101).spent), tonumber(purse(1, 101).reserved),
+      tonumber(purse(1, 101).total) })
+  end)
+
+  it("says when another window runs than the one that is to be renewed", function()
+    local window = ffi.new("struct budget_purse", { starts_s = 0, renews_s = 100, next_s = 250 })
+    assert.is_true(C.budget_set(budget, 1, window))
+    assert.is_true(C.budget_renew(budget, 1, window, 99))
+    assert.is_false(C.budget_renew(budget, 1, window, 100))
+  end)
+
+  it("grants nothing of which the limits are not known, and settles it all the same", function()
+    local made = ffi.new("struct journal_slot", { is_attempt = 1, reserved = 5 })
+    made.account, made.team = 1, 3 -- nobody said what 3 may
+    assert.is_false(C.budget_reserve(budget, seat, made, 0, refusal))
+    assert.equal(C.BUDGET_UNKNOWN, refusal.word)
+    assert.is_false(C.budget_enter(budget, seat, made, 0, 0, 0, refusal))
+    assert.equal(0, tonumber(purse(1).reserved))
+    made.reserved = 0
+    settle(made, 4)
+    assert.equal(4, tonumber(purse(3).spent))
+  end)
+
   it("takes no sum that is older than what was spent since", function()
     local old = purse(1)
     settle(reserve(10), 10)
