@@ -31,6 +31,7 @@ static const char *reason_of(int status)
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 409: return "Conflict";
+    case 503: return "Service Unavailable";
     default: return "Answer";
     }
 }

@@ -305,12 +305,18 @@ void admin_set_clerk(struct admin *admin, struct clerk *clerk)
 /* The clerk answers by itself, over the connection that it is given. */
 static void pass(struct admin *admin, struct caller *caller)
 {
-    if (admin->clerk && clerk_pass(admin->clerk, caller->fd, buf_slice(&caller->bytes)))
-        caller_hang_up(caller);
-    else
+    switch (clerk_pass(admin->clerk, caller->fd, buf_slice(&caller->bytes))) {
+    case CLERK_TOOK: caller_hang_up(caller); return;
+    case CLERK_IS_NONE:
         caller_answer_error(caller, 409,
                             "this gateway keeps no ledger now: its weir.lua says "
                             "keys = \"ledger\" where it does");
+        return;
+    case CLERK_IS_AWAY:
+        caller_answer_error(caller, 503, "the ledger's process is not there now; try again");
+        return;
+    case CLERK_TOO_LARGE: caller_answer_error(caller, 400, "the body is too large"); return;
+    }
 }
 
 void admin_serve(struct admin *admin, struct caller *caller)

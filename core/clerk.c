@@ -168,7 +168,7 @@ bool clerk_answers(struct slice request)
     return false;
 }
 
-bool clerk_pass(struct clerk *clerk, int fd, struct slice request)
+static enum clerk_pass hand_over(const struct clerk *clerk, int fd, struct slice request)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -179,11 +179,19 @@ bool clerk_pass(struct clerk *clerk, int fd, struct slice request)
         .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof room};
     struct cmsghdr *header = CMSG_FIRSTHDR(&packet);
 
-    if (clerk->fd < 0 || request.len > REQUEST_MAX)
-        return false;
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    return sendmsg(clerk->fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)request.len;
+    ssize_t len = sendmsg(clerk->fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return len == (ssize_t)request.len ? CLERK_TOOK : CLERK_IS_AWAY; /* or has too much to do */
+}
+
+enum clerk_pass clerk_pass(struct clerk *clerk, int fd, struct slice request)
+{
+    if (!clerk || (!clerk->is_wanted && clerk->fd < 0))
+        return CLERK_IS_NONE;
+    if (request.len > REQUEST_MAX)
+        return CLERK_TOO_LARGE;
+    return clerk->fd < 0 ? CLERK_IS_AWAY : hand_over(clerk, fd, request);
 }

@@ -29,10 +29,13 @@ int64_t clerk_turn(struct clerk *clerk, int64_t now_us);
 bool clerk_is_ready(const struct clerk *clerk); /* workers may start: it is loaded, or not wanted */
 bool clerk_reap(struct clerk *clerk, pid_t pid, int status); /* true: it was the clerk */
 
+enum clerk_pass { CLERK_TOOK, CLERK_IS_NONE, CLERK_IS_AWAY, CLERK_TOO_LARGE };
+
 /* Whether it answers that request ("GET /keys …").  Then clerk_pass hands the connection over,
- * whose own descriptor stays the caller's to close; false: it does not take it now. */
+ * whose own descriptor stays the caller's to close; or says why not: there is no ledger, the
+ * process is not there now, the request is too large.  Accepts NULL. */
 bool clerk_answers(struct slice request);
-bool clerk_pass(struct clerk *clerk, int fd, struct slice request);
+enum clerk_pass clerk_pass(struct clerk *clerk, int fd, struct slice request);
 
 /* Lets it write what is left, and waits for its end; accepts NULL. */
 void clerk_free(struct clerk *clerk);

@@ -284,6 +284,19 @@ static void run(struct office *office)
     look_at_journals(office); /* of workers that have ended */
 }
 
+/* The ledger cannot be opened: who asks is told, until the master is to start another. */
+static void refuse_all(struct office *office)
+{
+    int64_t until_us = loop_now_us() + RETRY_MS * (int64_t)1000;
+    struct pollfd polled = {.fd = office->work->fd, .events = POLLIN};
+
+    lua_clerk_free(office->lua);
+    office->lua = NULL;
+    for (bool is_alone = false; !is_alone && loop_now_us() < until_us;)
+        if (poll(&polled, 1, PASS_MS) > 0)
+            is_alone = !hear(office);
+}
+
 /* ---- the beginning ---- */
 
 /* Waits for the clerk of a master that was killed to end. */
@@ -367,7 +380,7 @@ int clerk_work(const struct clerk_work *work)
         run(office);
         status = 0;
     } else {
-        usleep(RETRY_MS * 1000); /* the master starts another */
+        refuse_all(office);
     }
     lua_clerk_free(office->lua);
     ledger_close(office->ledger);

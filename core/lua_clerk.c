@@ -423,18 +423,32 @@ void lua_clerk_turn(struct lua_clerk *clerk)
     call(clerk, "turn", 0, 0);
 }
 
+static void answer_unavailable(struct slice request, struct buf *out)
+{
+    static const char accept[] = "\naccept: text/plain\r\n", why[] = "the ledger cannot be opened";
+    bool as_text = memmem(request.ptr, request.len, accept, sizeof accept - 1) != NULL;
+    struct buf body = {0};
+
+    buf_add_format(&body, as_text ? "%s\n" : "{\"error\":\"%s\"}", why);
+    buf_add_format(out,
+                   "HTTP/1.1 503 Service Unavailable\r\ncontent-type: %s\r\n"
+                   "content-length: %zu\r\nconnection: close\r\n\r\n",
+                   as_text ? "text/plain" : "application/json", body.len);
+    buf_add(out, buf_slice(&body));
+    buf_free(&body);
+}
+
 void lua_clerk_answer(struct lua_clerk *clerk, struct slice request, struct buf *out)
 {
-    lua_State *L = clerk->L;
-
-    lua_pushlstring(L, request.ptr, request.len);
-    if (call(clerk, "answer", 1, 1)) {
+    if (clerk)
+        lua_pushlstring(clerk->L, request.ptr, request.len);
+    if (clerk && call(clerk, "answer", 1, 1)) {
         size_t len;
-        const char *text = lua_tolstring(L, -1, &len);
+        const char *text = lua_tolstring(clerk->L, -1, &len);
         buf_add(out, (struct slice){text, len});
     } else {
-        buf_add_text(out, "HTTP/1.1 503 Answer\r\ncontent-length: 27\r\nconnection: close\r\n\r\n"
-                          "the ledger cannot be read.\n");
+        answer_unavailable(request, out);
     }
-    lua_settop(L, 0);
+    if (clerk)
+        lua_settop(clerk->L, 0);
 }

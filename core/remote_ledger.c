@@ -11,12 +11,12 @@
 static const char help[] =
     "weir keys add --name NAME [--team T] [--models a,b] [--rpm N] [--tpm N] [--concurrent N]\n"
     "              [--budget 50usd/month] [--soft 80%] [--expires 90d] [--label env=prod]...\n"
-    "weir keys list | show NAME | set NAME [options as above] | revoke NAME\n"
+    "weir keys list [--csv] | show NAME | set NAME [options as above] | revoke NAME\n"
     "weir keys rotate NAME [--grace 24h]\n"
-    "weir teams add --name NAME [options] | list | show NAME | set NAME [options]\n"
+    "weir teams add --name NAME [options] | list [--csv] | show NAME | set NAME [options]\n"
     "weir usage [--by key,team,model,target,day] [--since 7d] [--csv | --json]\n"
     "weir requests [ID] [--key K] [--team T] [--model M] [--target T] [--status N] [--code C]\n"
-    "              [--since 7d] [--limit N] [--before MICROSECONDS] [--csv | --json]\n"
+    "              [--since 7d] [--limit N] [--before NEXT] [--csv | --json]\n"
     "\n"
     "Speak to the gateway that serves ./weir.lua, whose keys = \"ledger\", over its admin socket;\n"
     "--config FILE names another weir.lua, --socket PATH the socket.  A key is printed once, when\n"
@@ -119,6 +119,8 @@ static bool add_request(struct words *words, struct buf *out)
     if (is_accounts(words) && !is_add && !is_list && !is_set && !is_act && !is(verb, "show"))
         return false;
     if (is_accounts(words) && (is_add || is_list) != !words->name)
+        return false;
+    if (is_act && !is(words->command, "keys")) /* a team has no key */
         return false;
     buf_add_text(out, is_add || is_set || is_act ? "POST /" : "GET /");
     buf_add_text(out, words->command);

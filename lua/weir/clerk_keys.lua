@@ -1,13 +1,8 @@
 --- clerk_keys.lua -- keys and teams: what may be said of them, their rows, the table of workers.
+local refuse = require("weir.clerk_refuse")
 local words = require("weir.clerk_words")
 local suggest = require("weir.suggest")
 
-local KIND = { keys = "key", teams = "team" }
-local MEMBERS = {
-  key = { "name", "team", "models", "rpm", "tpm", "concurrent", "budget", "soft", "expires",
-    "label", "labels" },
-  team = { "name", "models", "rpm", "tpm", "concurrent", "budget", "soft", "label", "labels" },
-}
 local GRACE = 24 * 3600 -- seconds that a rotated key still works
 
 ---@param host table what lua_clerk.c gives
@@ -20,10 +15,7 @@ return function(host)
     return rows
   end
 
-  local function refuse(status, message)
-    error({ status = status, message = message }, 0)
-  end
-
+  --- The row of that name; raises a refusal when there is none.
   local function find(kind, name)
     local row = ask("SELECT * FROM accounts WHERE kind = ?1 AND name = ?2", kind, name)[1]
     if row then return row end
@@ -35,6 +27,7 @@ return function(host)
     refuse(404, ("no %s is called '%s'%s"):format(kind, name:sub(1, 64),
       near and (" (did you mean '%s'?)"):format(near) or ""))
   end
+  keys.find = find
 
   -- ---- what workers see ----
 
@@ -129,24 +122,17 @@ return function(host)
 
   local function read_team(value)
     if value == "none" then return false end
-    return find("team", tostring(value)).id
+    if type(value) ~= "string" then return nil, 'must be the name of a team, or "none"' end
+    return find("team", value).id
   end
 
   --- The columns that a request's members set; false is NULL.
-  local function read_members(kind, given)
+  local function read_members(given)
     local columns = {}
     for name, value in pairs(given) do
-      local is_known = false
-      for _, member in ipairs(MEMBERS[kind]) do is_known = is_known or member == name end
-      if not is_known then
-        local near = suggest(tostring(name), MEMBERS[kind])
-        refuse(400, ("%s: a %s has no such member%s"):format(tostring(name):sub(1, 64), kind,
-          near and (" (did you mean '%s'?)"):format(near) or ""))
-      end
       local read, problem, period
-      if name == "label" then name = "labels" end
       if name == "team" then
-        read = read_team(value)
+        read, problem = read_team(value)
       elseif name == "budget" then
         read, period = words.budget(value)
         if read == nil then problem = period else columns.period = read and period end
@@ -260,7 +246,7 @@ return function(host)
   function keys.show(kind, name) return shown(find(kind, name).id) end
 
   function keys.add(kind, given)
-    local columns = read_members(kind, given)
+    local columns = read_members(given)
     if not columns.name then refuse(400, ("name: a %s needs one: --name alice"):format(kind)) end
     if ask("SELECT id FROM accounts WHERE kind = ?1 AND name = ?2", kind, columns.name)[1] then
       refuse(409, ("a %s is called '%s' already; revoked ones keep their names"):format(kind,
@@ -281,10 +267,7 @@ return function(host)
 
   function keys.set(kind, name, given)
     local before = find(kind, name)
-    local columns = read_members(kind, given)
-    if columns.name and columns.name ~= name then
-      refuse(400, "name: rows of the past know it: it stays")
-    end
+    local columns = read_members(given)
     update(before.id, columns)
     local row = ask("SELECT * FROM accounts WHERE id = ?1", before.id)[1]
     publish(row)
@@ -293,7 +276,6 @@ return function(host)
   end
 
   function keys.revoke(kind, name)
-    if kind == "team" then refuse(400, "a team is not revoked: revoke its keys") end
     local row = find(kind, name)
     update(row.id, { revoked = row.revoked or math.floor(host.now()) })
     publish(ask("SELECT * FROM accounts WHERE id = ?1", row.id)[1])
@@ -301,7 +283,6 @@ return function(host)
   end
 
   function keys.rotate(kind, name, given)
-    if kind == "team" then refuse(400, "a team has no key to rotate") end
     local row, now = find(kind, name), math.floor(host.now())
     local grace, problem = GRACE, nil
     if given.grace then grace, problem = words.span(given.grace) end
@@ -319,6 +300,5 @@ return function(host)
     return answer
   end
 
-  keys.kinds = KIND
   return keys
 end

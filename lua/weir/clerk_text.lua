@@ -8,6 +8,7 @@ local function cell(name, value)
   if value == nil then return "-" end
   if MONEY[name] then return words.money(value) end
   if type(value) == "boolean" then return value and "yes" or "no" end
+  if type(value) == "table" then return table.concat(value, ",") end
   if type(value) == "number" then return ("%.15g"):format(value) end
   return tostring(value)
 end
@@ -40,7 +41,7 @@ end
 local function csv_cell(value)
   if value == nil then return "" end
   if type(value) == "number" then return ("%.15g"):format(value) end
-  value = tostring(value)
+  value = type(value) == "table" and table.concat(value, ",") or tostring(value)
   if value:find('[",\r\n]') then return '"' .. value:gsub('"', '""') .. '"' end
   return value
 end

@@ -1,6 +1,7 @@
 --- clerk_usage.lua -- what was used and spent, and by which requests.
-local words = require("weir.clerk_words")
+local refuse = require("weir.clerk_refuse")
 local suggest = require("weir.suggest")
+local words = require("weir.clerk_words")
 
 local BY = {
   key = "coalesce((SELECT name FROM accounts WHERE id = s.key), '-')",
@@ -14,10 +15,9 @@ local PAGE, MOST = 50, 1000
 local QUARTERS = 2 * 86400 + 1 -- seconds for which sums are exact to a quarter of an hour
 
 ---@param host table what lua_clerk.c gives
-return function(host)
+---@param find fun(kind: string, name: string): table the row of a key or a team
+return function(host, find)
   local usage = {}
-
-  local function refuse(status, message) error({ status = status, message = message }, 0) end
 
   local function since_of(query, default)
     local span, problem = words.span(query.since or default)
@@ -25,16 +25,28 @@ return function(host)
     return host.now() - span
   end
 
+  --- A whole number between the two.
+  local function count_of(query, name, least, most)
+    local number = query[name]:match("^%d+$") and tonumber(query[name])
+    if not number or number < least or number > most then
+      refuse(400, ("%s: must be a whole number from %d to %d"):format(name, least, most))
+    end
+    return number
+  end
+
   local function by_of(query)
-    local list = {}
+    local list, has = {}, {}
     for name in (query.by or "key"):gmatch("[^,]+") do
       if not BY[name] then
         local near = suggest(name, ORDER)
         refuse(400, ("by: nothing is summed by '%s'; there are key, team, model, target, day%s")
           :format(name:sub(1, 64), near and (" (did you mean '%s'?)"):format(near) or ""))
       end
+      if has[name] then refuse(400, ("by: %s comes twice"):format(name)) end
+      has[name] = true
       list[#list + 1] = name
     end
+    if #list == 0 then refuse(400, "by: must name one or more of " .. table.concat(ORDER, ", ")) end
     return list
   end
 
@@ -103,24 +115,45 @@ return function(host)
     return row
   end
 
-  --- The latest first; before: the microseconds of the last one of the page before.
+  --- What a row is filtered by: a condition and its value.
+  local FILTER = {
+    key = function(name) return "r.key = ?", find("key", name).id end,
+    team = function(name) return "r.team = ?", find("team", name).id end,
+    model = function(name) return "model = ?", name end,
+    target = function(name) return "target = ?", name end,
+    code = function(name) return "code = ?", name end,
+    status = function(_, query) return "status = ?", count_of(query, "status", 0, 599) end,
+  }
+
+  --- "MICROSECONDS-ID", the row that a page ended with: of one moment there may be several.
+  local function cursor_of(before)
+    local time, id = before:match("^(%d+)%-([%w_-]+)$")
+    if not time or #time > 16 then refuse(400, "before: must be what an answer gave as next") end
+    return tonumber(time), id
+  end
+
+  --- The latest first, the columns for people, and the cursor of the next page, where there is one.
   function usage.requests(query)
-    local where, values = { "time >= ?1", "time < ?2" }, { since_of(query, "7d") * 1e6 }
-    values[2] = tonumber(query.before) or 9e15
-    for _, name in ipairs { "key", "team", "model", "target", "status", "code" } do
+    local where, values = { "time >= ?" }, { since_of(query, "7d") * 1e6 }
+    for name, filter in pairs(FILTER) do
       if query[name] then
-        values[#values + 1] = name == "status" and tonumber(query[name]) or query[name]
-        local column = name == "key" and "k.name" or name == "team" and "t.name" or name
-        where[#where + 1] = ("%s = ?%d"):format(column, #values)
+        where[#where + 1], values[#values + 1] = filter(query[name], query)
       end
     end
-    local limit = math.min(tonumber(query.limit) or PAGE, MOST)
-    local list = {}
+    if query.before then
+      where[#where + 1] = "(time, id) < (?, ?)"
+      values[#values + 1], values[#values + 2] = cursor_of(query.before)
+    end
+    local limit, list, next = query.limit and count_of(query, "limit", 1, MOST) or PAGE, {}, nil
     host.settle()
     host.each(function(row) list[#list + 1] = dress(row) end,
-      REQUEST .. "WHERE " .. table.concat(where, " AND ") .. " ORDER BY time DESC LIMIT "
-      .. ("%d"):format(math.max(1, limit)), unpack(values))
-    return host.array(list), COLUMNS
+      REQUEST .. "WHERE " .. table.concat(where, " AND ") .. " ORDER BY time DESC, id DESC LIMIT "
+      .. limit + 1, unpack(values))
+    if #list > limit then
+      list[limit + 1] = nil
+      next = ("%.0f-%s"):format(list[limit].microseconds, list[limit].id)
+    end
+    return host.array(list), COLUMNS, next
   end
 
   --- One, with its trail.

@@ -46,19 +46,21 @@ function words.span(text)
 end
 
 --- A share, "80%" or 0.8.
----@return number|nil, string|nil
+---@return number|false|nil, string|nil
 function words.share(text)
+  if text == "none" then return false end
   local percent = tostring(text):match("^(%d+%.?%d*)%%$")
   local share = percent and tonumber(percent) / 100 or tonumber(text)
-  if not share or share <= 0 or share > 1 then return nil, 'must be a share such as "80%"' end
+  if not share or share <= 0 or share > 1 then
+    return nil, 'must be a share such as "80%", or "none"'
+  end
   return share
 end
 
 --- A name of a key, a team or a label: it stands in logs, paths and metrics.
 ---@return string|nil, string|nil
 function words.name(text)
-  text = tostring(text)
-  if #text > 63 or not text:find("^[%w][%w._@-]*$") then
+  if type(text) ~= "string" or #text > 63 or not text:find("^[%w][%w._@-]*$") then
     return nil, "must have letters, digits and . _ - @ only, 63 at most, and begin with a letter "
       .. "or a digit"
   end
@@ -69,22 +71,25 @@ end
 ---@return string|false|nil, string|nil
 function words.models(value)
   if value == "any" then return false end
+  local problem = 'must be names of models such as "default,fast", 500 bytes at most, or "any"'
   local list = {}
-  local text = type(value) == "table" and table.concat(value, ",") or tostring(value)
-  for name in text:gmatch("[^,]+") do list[#list + 1] = name:match("^%s*(.-)%s*$") end
-  local joined = table.concat(list, ",") .. ","
-  if #list == 0 or #joined > 500 or joined:find("%c") then
-    return nil, 'must be names of models such as "default,fast", 500 bytes at most, or "any"'
+  for _, text in ipairs(type(value) == "table" and value or { value }) do
+    if type(text) ~= "string" then return nil, problem end
+    for name in text:gmatch("[^,]+") do list[#list + 1] = name:match("^%s*(.-)%s*$") end
   end
+  local joined = table.concat(list, ",") .. ","
+  if #list == 0 or #joined > 500 or joined:find("%c") then return nil, problem end
   return joined
 end
 
---- "env=prod", a list of such, or a table by name: as lines.
----@return string|nil, string|nil
+--- "env=prod", a list of such, or a table by name: as lines. "none": no label.
+---@return string|false|nil, string|nil
 function words.labels(value)
-  local list, problem = {}, 'must be like "env=prod", 500 bytes at most in all'
+  local list, problem = {}, 'must be like "env=prod", 500 bytes at most in all, or "none"'
   if type(value) ~= "table" then value = { value } end
+  if #value == 1 and value[1] == "none" then return false end
   for name, label in pairs(value) do
+    if type(label) == "table" or type(label) == "userdata" then return nil, problem end
     local text = type(name) == "number" and tostring(label) or name .. "=" .. tostring(label)
     if not text:find("^[%w_.-]+=[^%c]*$") then return nil, problem end
     list[#list + 1] = text

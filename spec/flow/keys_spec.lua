@@ -154,7 +154,7 @@ describe("virtual keys", function()
     ledger.key(gateway, "alice")
     local wrong = {
       { "no key is called 'alcie' (did you mean 'alice'?)", "keys", "show", "alcie" },
-      { "bugdet: a key has no such member (did you mean 'budget'?)", "keys", "add", "--name", "x",
+      { "bugdet: no such member here (did you mean 'budget'?)", "keys", "add", "--name", "x",
         "--bugdet", "1usd" },
       { 'budget: must be like "50usd/month"', "keys", "set", "alice", "--budget", "50" },
       { 'rpm: must be a whole number such as 60, "100k"', "keys", "set", "alice", "--rpm", "many" },
@@ -163,6 +163,12 @@ describe("virtual keys", function()
       { "no team is called 'x'", "keys", "set", "alice", "--team", "x" },
       { "nothing is summed by 'keys'", "usage", "--by", "keys" },
       { "since: must be a time such as", "usage", "--since", "yesterday" },
+      { "bye: no such parameter here (did you mean 'by'?)", "usage", "--bye", "key" },
+      { "limit: must be a whole number from 1 to 1000", "requests", "--limit", "x" },
+      { "status: must be a whole number from 0 to 599", "requests", "--status", "abc" },
+      { "before: must be what an answer gave as next", "requests", "--before", "x" },
+      { "rpm: no such parameter here; none is taken", "keys", "show", "alice", "--rpm", "5" },
+      { "grace: no such member here; none is taken", "keys", "revoke", "alice", "--grace", "1h" },
       { "no request of that id is in the ledger", "requests", "req_x" },
     }
     for _, one in ipairs(wrong) do
@@ -171,9 +177,24 @@ describe("virtual keys", function()
       assert.matches(one[1], text, 1, true)
     end
     for _, words in ipairs { { "keys" }, { "keys", "mend", "x" }, { "keys", "show" },
-      { "keys", "add", "alice", "--rpm" } } do
+      { "keys", "add", "alice", "--rpm" }, { "teams", "revoke", "x" } } do
       assert.equal(2, (ledger.run(gateway, unpack(words))))
     end
+  end)
+
+  it("are listed as a table and as CSV", function()
+    ledger.key(gateway, "alice", "--models", "default,fast", "--budget", "1usd/day")
+    local _, text = ledger.run(gateway, "keys", "list")
+    assert.matches("alice%s+wk%-%w+%s+active%s+%-%s+default,fast%s[%s-]+%$1.00%s+day", text)
+    _, text = ledger.run(gateway, "keys", "list", "--csv")
+    assert.matches('\r\nalice,wk%-%w+,active,,"default,fast",,,,1000000,day,0,0,', text)
+  end)
+
+  it("lose their labels and soft limit by none", function()
+    ledger.key(gateway, "alice", "--budget", "1usd", "--soft", "50%", "--label", "env=prod")
+    ledger.ask(gateway, "keys", "set", "alice", "--soft", "none", "--label", "none")
+    local shown = ledger.ask(gateway, "keys", "show", "alice")
+    assert.same({ {} }, { shown.labels, shown.soft })
   end)
 
   it("outlive the gateway", function()

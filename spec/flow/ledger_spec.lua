@@ -243,15 +243,28 @@ describe("the ledger", function()
       assert.matches("\r\nalice,2,0,2,20,20,0,0,60,0\r\n", text, 1, true)
     end)
 
-    it("lists requests, filtered and by pages", function()
+    it("lists requests, filtered", function()
       assert.equal(3, #rows())
       assert.equal(2, #rows("--key", "alice"))
       assert.equal(2, #rows("--team", "search"))
       assert.equal(0, #rows("--status", "500"))
-      local page = rows("--limit", "2")
-      local rest = rows("--limit", "2", "--before", ("%d"):format(page[2].microseconds))
-      assert.equal(1, #rest)
-      assert.equal("alice", rest[1].key)
+      assert.equal(3, #rows("--status", "200", "--model", "default"))
+    end)
+
+    it("lists requests by pages, each once, also those of one moment", function()
+      local _, text = ledger.run(gateway, "requests", "--limit", "2")
+      ledger.write(gateway, "UPDATE requests SET time = (SELECT max(time) FROM requests)")
+      local seen, count, cursor, pages = {}, 0, nil, 0
+      repeat
+        local page = ledger.ask(gateway, "requests", "--limit", "1",
+          unpack(cursor and { "--before", cursor } or {}))
+        assert.is_nil(seen[page.requests[1].id])
+        seen[page.requests[1].id] = true
+        count, cursor, pages = count + #page.requests, page.next, pages + 1
+      until not cursor
+      assert.same({ 3, 3 }, { count, pages })
+      assert.matches("\nmore: %-%-before %d+%-req_%x+\n$", text)
+      assert.is_nil(ledger.ask(gateway, "requests", "--limit", "3").next)
     end)
   end)
 end)

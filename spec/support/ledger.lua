@@ -3,6 +3,17 @@ local cjson = require("cjson")
 local gateway = require("spec.support.gateway")
 local process = require("spec.support.process")
 
+local ffi = require("ffi")
+
+ffi.cdef [[
+typedef struct sqlite3 sqlite3;
+int sqlite3_open(const char *path, sqlite3 **db);
+int sqlite3_busy_timeout(sqlite3 *db, int ms);
+int sqlite3_exec(sqlite3 *db, const char *sql, void *callback, void *arg, char **problem);
+const char *sqlite3_errmsg(sqlite3 *db);
+int sqlite3_close(sqlite3 *db);
+]]
+
 local ledger = {}
 
 ledger.CONFIG = [[  workers = 1, keys = "ledger",
@@ -41,6 +52,18 @@ function ledger.answer(prompt, completion, cached)
     usage = { prompt_tokens = prompt, completion_tokens = completion,
       total_tokens = prompt + completion,
       prompt_tokens_details = { cached_tokens = cached or 0 } } }
+end
+
+--- Writes into the database of a gateway that is at rest, as nothing but the clerk does.
+function ledger.write(served, sql)
+  local sqlite = ffi.load("sqlite3")
+  local db = ffi.new("sqlite3 *[1]")
+  assert(sqlite.sqlite3_open(served.folder .. "/data/ledger.db", db) == 0)
+  sqlite.sqlite3_busy_timeout(db[0], 10000)
+  local status = sqlite.sqlite3_exec(db[0], sql, nil, nil, nil)
+  local problem = ffi.string(sqlite.sqlite3_errmsg(db[0]))
+  sqlite.sqlite3_close(db[0])
+  assert(status == 0, problem)
 end
 
 --- A request's body with these members.
