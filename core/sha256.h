@@ -9,5 +9,5 @@ enum { SHA256_BYTES = 32 };
 
 void sha256(struct slice text, unsigned char digest[SHA256_BYTES]);
 
-/* Compares all of both, wherever they differ. */
+/* Takes the same time wherever they differ. */
 bool sha256_equal(const unsigned char *one, const unsigned char *other);

@@ -86,16 +86,17 @@ local allocators = {
 
 -- One library, one file.
 local lua_files = { "policy.c", "policy_judge.c", "generation.c",
-  "config.c", "document.c", "lua_%w+.[ch]" }
+  "config.c", "lua_%w+.[ch]" }
 local homes = {
   { prefix = "evhttp_", files = { "client.c", "client_request.c", "client_write.c" } },
   { prefix = "curl_", files = { "connection.c" } },
   { prefix = "CURLOPT_", files = { "connection.c" } },
   { prefix = "SSL_", files = { "tls.c" } },
+  { prefix = "EVP_MD_", files = { "sha256.c" } },
   { prefix = "bufferevent_openssl_", files = { "tls.c" } },
   { prefix = "luaL_", files = lua_files },
   { prefix = "lua_", files = lua_files, shared = true }, -- our lua_*.h begin so too
-  { prefix = "cJSON_", files = { "lua_json.c", "document.c" } },
+  { prefix = "cJSON_", files = { "lua_json.c" } },
   { prefix = "sqlite3_", files = { "ledger.c" } },
 }
 
