@@ -87,6 +87,14 @@ bool bills_find(struct bills *bills, struct slice key, struct keys_account *acco
     return keys_find(bills->keys, digest, wall_us() / 1000000, account);
 }
 
+bool bills_allow(const struct bills *bills, const struct keys_account *account, struct slice model)
+{
+    struct keys_account team;
+
+    return keys_allow(account, model) &&
+           (!keys_get(bills->keys, account->team, &team) || keys_allow(&team, model));
+}
+
 static void log_missing(struct bills *bills, const char *why)
 {
     if (bills->has_failed)
@@ -256,15 +264,6 @@ static void refuse_model(const struct keys_account *account, struct bill_refusal
 
 /* ---- a request's ---- */
 
-static bool allows(const struct bills *bills, const struct keys_account *account,
-                   struct slice model)
-{
-    struct keys_account team;
-
-    return keys_allow(account, model) &&
-           (!keys_get(bills->keys, account->team, &team) || keys_allow(&team, model));
-}
-
 static struct bill *make(struct bills *bills, const struct keys_account *account, int at)
 {
     struct bill *bill = mem_new(sizeof *bill);
@@ -283,7 +282,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
     struct budget_refusal seen = {0};
 
     *bill = NULL;
-    if (!allows(bills, account, request->model)) {
+    if (!bills_allow(bills, account, request->model)) {
         refuse_model(account, refusal);
         return false;
     }

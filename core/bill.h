@@ -44,6 +44,8 @@ void bills_free(struct bills *bills);            /* after all bills; accepts NUL
 bool bills_are_ready(const struct bills *bills); /* the ledger's keys are loaded */
 /* Whose key the text is; false: nobody's that may come in. */
 bool bills_find(struct bills *bills, struct slice key, struct keys_account *account);
+/* Whether the key, and its team, may ask for the model. */
+bool bills_allow(const struct bills *bills, const struct keys_account *account, struct slice model);
 
 /* ---- a request's ---- */
 

@@ -307,15 +307,19 @@ static void add_model(const struct model *model, struct buf *out)
     buf_add_text(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"weir\"}");
 }
 
-void generation_models(const struct generation *generation, struct buf *out)
+void generation_models(const struct generation *generation,
+                       bool (*may)(void *arg, struct slice model), void *arg, struct buf *out)
 {
     const struct config *config = &generation->config;
+    bool is_first = true;
 
     buf_add_text(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < config->model_count; i++) {
-        if (i)
-            buf_add_char(out, ',');
+        if (!may(arg, slice_of(config->models[i].name)))
+            continue;
+        buf_add_text(out, is_first ? "" : ",");
         add_model(&config->models[i], out);
+        is_first = false;
     }
     buf_add_text(out, "]}");
 }

@@ -36,8 +36,9 @@ void generation_describe(struct generation *generation, struct buf *out);
 /* The settings as JSON, without a secret. */
 void generation_show(struct generation *generation, struct buf *out);
 
-/* GET /v1/models, as JSON. */
-void generation_models(const struct generation *generation, struct buf *out);
+/* GET /v1/models, as JSON: those of which may says so. */
+void generation_models(const struct generation *generation,
+                       bool (*may)(void *arg, struct slice model), void *arg, struct buf *out);
 
 /* GET /v1/models/NAME; false when no such model is configured. */
 bool generation_model(const struct generation *generation, struct slice name, struct buf *out);

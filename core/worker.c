@@ -170,11 +170,19 @@ static void serve_embeddings(struct worker *worker, struct client *client, const
     serve_endpoint(worker, client, ENDPOINT_EMBEDDINGS, key_name);
 }
 
+/* Of a virtual key, what it and its team name. */
+static bool may_ask(void *arg, struct slice model)
+{
+    struct worker *worker = arg;
+
+    return !worker->caller.number || bills_allow(worker->world.bills, &worker->caller, model);
+}
+
 static void serve_models(struct worker *worker, struct client *client, const char *key_name)
 {
     struct buf json = {0};
 
-    generation_models(worker->world.generation, &json);
+    generation_models(worker->world.generation, may_ask, worker, &json);
     answer_json(client, 200, buf_slice(&json));
     buf_free(&json);
 }
@@ -186,7 +194,7 @@ static void serve_model(struct worker *worker, struct client *client, const char
     struct slice name = {path.ptr + prefix, path.len - prefix};
     struct buf json = {0};
 
-    if (generation_model(worker->world.generation, name, &json))
+    if (may_ask(worker, name) && generation_model(worker->world.generation, name, &json))
         answer_json(client, 200, buf_slice(&json));
     else
         answer_error(client, &(struct answer_error){.status = 404,

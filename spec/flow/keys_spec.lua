@@ -101,6 +101,50 @@ describe("virtual keys", function()
     assert.equal(200, serve(headers).status)
   end)
 
+  it("are told the models that they and their team may ask for", function()
+    gateway:write("weir.lua", w:config { more = ledger.CONFIG, models = [[
+      default = waterfall { "first/m" },
+      fast = waterfall { "first/m" },
+      large = waterfall { "first/m" },
+      ["*"] = waterfall { "first/*" },]] })
+    gateway:reload(2)
+    ledger.ask(gateway, "teams", "add", "--name", "search", "--models", "large,fast,other")
+    local function told(headers)
+      local response = gateway:request { path = "/v1/models", headers = headers }:read_response()
+      local ids = {}
+      for i, model in ipairs(response.json.data) do ids[i] = model.id end
+      return table.concat(ids, " ")
+    end
+    local function status_of(name, headers)
+      return gateway:request { path = "/v1/models/" .. name, headers = headers }:read_response()
+        .status
+    end
+    local alice = ledger.key(gateway, "alice", "--models", "fast,default")
+    assert.equal("default fast", told(alice))
+    assert.same({ 200, 404, 404 }, { status_of("fast", alice), status_of("large", alice),
+      status_of("none", alice) })
+    assert.equal("default fast large", told(ledger.key(gateway, "bob")))
+    assert.equal("fast large", told(ledger.key(gateway, "carol", "--team", "search")))
+    assert.equal("fast", told(ledger.key(gateway, "dave", "--team", "search", "--models",
+      "fast,default")))
+    assert.equal("", told(ledger.key(gateway, "eve", "--models", "other")))
+    ledger.ask(gateway, "keys", "set", "alice", "--models", "any")
+    assert.equal("default fast large", told(alice))
+  end)
+
+  it("are wanted of who asks for models", function()
+    local headers = ledger.key(gateway, "alice")
+    ledger.ask(gateway, "keys", "revoke", "alice")
+    for _, path in ipairs { "/v1/models", "/v1/models/default", "/openai/v1/models" } do
+      for _, one in ipairs { {}, { authorization = "Bearer wk-unknown" }, headers } do
+        local response = gateway:request { path = path, headers = one }:read_response()
+        assert.equal(401, response.status)
+        assert.equal("invalid_api_key", response.json.error.code)
+        assert.equal("authentication_error", response.json.error.type)
+      end
+    end
+  end)
+
   it("make so many requests a minute, their team's among them", function()
     ledger.ask(gateway, "teams", "add", "--name", "search", "--rpm", "3")
     local alice = ledger.key(gateway, "alice", "--team", "search", "--rpm", "2")
