@@ -11,7 +11,7 @@ RUN cmake -B /build -DCMAKE_BUILD_TYPE=RelWithDebInfo && cmake --build /build --
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libcjson1 libsqlite3-0 libcurl4 \
+ && apt-get install -y --no-install-recommends ca-certificates tzdata libcjson1 libsqlite3-0 libcurl4 \
       libevent-core-2.1-7 libevent-extra-2.1-7 libevent-openssl-2.1-7 libluajit-5.1-2 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --home-dir /var/lib/weir --create-home --shell /usr/sbin/nologin weir

@@ -161,6 +161,9 @@ struct slice lua_target_test(lua_State *L, int index); /* its name; empty when i
 /* lua_metric.c: weir.metric, as a function of Lua. */
 int lua_metric_add(lua_State *L);
 
+/* lua_zone.c: whether the system knows a time zone, as a function of Lua. */
+int lua_zone_find(lua_State *L);
+
 /* lua_filter.c: ends what waits in a filter. */
 void lua_filter_close(struct policy *policy);
 

@@ -477,6 +477,7 @@ void lua_weir_push_host(lua_State *L)
         {"target", lua_target_new},
         {"time", host_time},
         {"where", host_where},
+        {"zone", lua_zone_find},
         {NULL, NULL},
     };
     open_secret(L);

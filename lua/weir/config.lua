@@ -7,6 +7,7 @@ local check = require("weir.check")
 local config_admin = require("weir.config_admin")
 local config_provider = require("weir.config_provider")
 local fetch = require("weir.fetch")
+local suggest = require("weir.suggest")
 local config = {}
 
 local MiB = 1024 * 1024
@@ -98,7 +99,15 @@ local function read_timezone(c, path, value)
   if #value > 60 or not value:find("^%a[%w_+/-]*$") then
     return c:problem(path, 'must be the name of a time zone, like "Europe/Berlin" or "UTC"')
   end
-  return value
+  if value == "UTC" then return value end -- the C library takes an unknown name for it in silence
+  local is_there, folder, names = c.zone(value)
+  if is_there then return value end
+  if #names == 0 then
+    return c:problem(path, ('there are no time zones in %s: install tzdata, or say "UTC"')
+      :format(folder))
+  end
+  return c:problem(path, ('must be the name of a time zone in %s, like "Europe/Berlin" or "UTC"')
+    :format(folder), suggest(value, names))
 end
 
 --- The policies' own specs: a file, or a folder of *_spec.lua, seen from weir.lua's folder.
@@ -286,13 +295,15 @@ local function read_models(c, value)
 end
 
 --- Settings with every default, and the list of problems, which is empty when all is well.
---- tools: is_secret(value), provider(type) -> module or nil, types -> list of known types.
+--- tools: is_secret(value), provider(type) -> module or nil, types -> list of known types,
+--- zone(name) -> whether that time zone is there, else where they are and which there are.
 ---@param raw any
 ---@param tools { is_secret: fun(value: any): boolean, provider: fun(type: string): table|nil,
----               types: string[] }
+---               types: string[], zone: fun(name: string): boolean, string, string[] }
 ---@return table settings, { path: string, message: string, suggestion: string|nil }[] problems
 function config.check(raw, tools)
   local c = check.new(tools.is_secret)
+  c.zone = tools.zone
   if type(raw) ~= "table" or c.is_secret(raw) then
     c:problem("weir.lua", ("must return a table, not %s"):format(check.describe(raw)))
     raw = { providers = {}, models = {} }

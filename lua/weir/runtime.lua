@@ -163,6 +163,7 @@ function runtime.check(raw, project)
     is_secret = host.is_secret,
     provider = provider_finder(project.folder, project.require, broken),
     types = TYPES,
+    zone = host.zone,
   })
   add_all(problems, broken)
   return settings, problems

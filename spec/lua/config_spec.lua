@@ -8,6 +8,9 @@ for _, name in ipairs(TYPES) do KNOWN[name] = true end
 local tools = {
   is_secret = fake.is_secret,
   types = TYPES,
+  zone = function(name)
+    return name == "Europe/Berlin", "/zones", { "Africa/Bamako", "Europe/Berlin" }
+  end,
   provider = function(name) return KNOWN[name] and require("weir.providers." .. name) or nil end,
 }
 
@@ -258,6 +261,12 @@ describe("config, the ledger", function()
     assert.equal("Europe/Berlin", settings.ledger.timezone)
     assert_problem(raw { ledger = { timezone = "../etc/passwd" } }, "ledger.timezone",
       "the name of a time zone")
+  end)
+
+  it("knows no time zone that the system does not know", function()
+    local problem = assert_problem(raw { ledger = { timezone = "Europe/Berln" } },
+      "ledger.timezone", 'must be the name of a time zone in /zones, like "Europe/Berlin" or "UTC"')
+    assert.equal("Europe/Berlin", problem.suggestion)
   end)
 
   it("takes prices of both kinds of tokens, and of cached ones", function()
