@@ -18,7 +18,8 @@ static const char help[] =
     "\n"
     "Speak to the gateway that serves this weir.lua (./weir.lua unless named), over its admin\n"
     "socket: data/admin.sock beside the file, where admin.listen does not say otherwise; then\n"
-    "--socket names it.\n"
+    "--socket names it.  In a folder without a weir.lua it is the Debian package's,\n"
+    "/run/weir/admin.sock.\n"
     "  reload    load weir.lua anew, and say what came of it.  A version with errors is refused,\n"
     "            and the one that serves goes on.  While four generations live it waits for one\n"
     "            to end: the command then says so and returns, or waits too with --wait.\n"
@@ -54,13 +55,16 @@ static int connect_to(const char *path)
     return -1;
 }
 
+/* Beside weir.lua; of an operator who is nowhere near one, the packaged gateway's: weir.service. */
 static void set_default(struct remote *remote)
 {
-    const char *slash = strrchr(remote->config_path, '/');
-    int folder = slash ? (int)(slash + 1 - remote->config_path) : 0;
+    bool is_away = !remote->config_path && access("weir.lua", F_OK) && !access("/run/weir", F_OK);
+    const char *path = remote->config_path ? remote->config_path : "weir.lua";
+    const char *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash + 1 - path) : 0;
 
-    snprintf(remote->default_path, sizeof remote->default_path, "%.*sdata/admin.sock", folder,
-             remote->config_path);
+    snprintf(remote->default_path, sizeof remote->default_path, "%.*s%s", folder, path,
+             is_away ? "/run/weir/admin.sock" : "data/admin.sock");
     if (!remote->socket_path)
         remote->socket_path = remote->default_path;
 }
@@ -161,7 +165,5 @@ int remote_main(int argc, char **argv)
         else
             remote.config_path = argv[i];
     }
-    if (!remote.config_path)
-        remote.config_path = "weir.lua";
     return run(&remote, request);
 }

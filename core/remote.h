@@ -9,7 +9,7 @@ int remote_main(int argc, char **argv);
 int remote_ledger_main(int argc, char **argv); /* keys, teams, usage, requests */
 
 struct remote {
-    const char *config_path;
+    const char *config_path; /* NULL: ./weir.lua, or where there is none the packaged gateway */
     const char *socket_path; /* NULL: beside the configuration, and then set */
     char default_path[256];
     bool wants_json; /* and no lines for people */

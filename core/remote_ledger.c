@@ -19,9 +19,10 @@ static const char help[] =
     "              [--since 7d] [--limit N] [--before NEXT] [--csv | --json]\n"
     "\n"
     "Speak to the gateway that serves ./weir.lua, whose keys = \"ledger\", over its admin socket;\n"
-    "--config FILE names another weir.lua, --socket PATH the socket.  A key is printed once, when\n"
-    "it is made; the gateway keeps only its SHA-256.  A limit is taken away by 'none', a date by\n"
-    "'never', a list of models by 'any'.  Changes are in force within a second.\n"
+    "--config FILE names another weir.lua, --socket PATH the socket.  In a folder without a\n"
+    "weir.lua it is the Debian package's gateway.  A key is printed once, when it is made; the\n"
+    "gateway keeps only its SHA-256.  A limit is taken away by 'none', a date by 'never', a list\n"
+    "of models by 'any'.  Changes are in force within a second.\n"
     "Exit codes: 0 done, 1 no gateway answers there or it refused, 2 wrong command line.\n";
 
 struct words { /* of a command line */
@@ -162,7 +163,7 @@ static int ask(struct words *words, const char *request)
 
 int remote_ledger_main(int argc, char **argv)
 {
-    struct words words = {.command = argv[0], .remote.config_path = "weir.lua"};
+    struct words words = {.command = argv[0]};
     struct buf request = {0};
     int status = -1;
 

@@ -218,8 +218,7 @@ static void add_member(struct buf *json, const char *name, const char *value)
 /* By the gateway that runs; -1: none does. */
 static int ask_gateway(const struct explain *explain, const char *body)
 {
-    struct remote remote = {.config_path = explain->config ? explain->config : "weir.lua",
-                            .socket_path = explain->socket_path};
+    struct remote remote = {.config_path = explain->config, .socket_path = explain->socket_path};
     struct buf json = {0}, said = {0};
 
     add_member(&json, "model", explain->model);

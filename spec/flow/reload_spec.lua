@@ -451,6 +451,25 @@ describe("a reload", function()
       assert.is_truthy(said:find("data/admin.sock", 1, true))
     end)
 
+    it("speaks to the packaged gateway where there is no weir.lua", function()
+      local gateway = w:gateway { config = to("first") }
+      local binary = require("spec.support.gateway").command()[1]
+      if not binary:find("^/") then binary = require("lfs").currentdir() .. "/" .. binary end
+      local own_run = "mount -t tmpfs none /run && mkdir /run/nowhere && cd /run/nowhere"
+        .. " || exit 77; "
+      local away = process.start { "unshare", "--mount", "sh", "-c", own_run
+        .. '"$1" status; ln -s "$2/data" /run/weir && exec "$1" status', "sh", binary,
+        gateway.folder }
+      local status = away:wait()
+      if status == 77 or away.text.err:find("unshare failed", 1, true) then
+        return pending("/run cannot be another here: " .. away.text.err)
+      end
+      assert.equal("weir: no gateway answers at data/admin.sock: No such file or directory\n",
+        away.text.err)
+      assert.matches("^generation 1, ", away.text.out)
+      assert.equal(0, status)
+    end)
+
     it("keeps its socket from others, and takes over what a killed gateway left", function()
       local lfs = require("lfs")
       local gateway = w:gateway { config = to("first") }
