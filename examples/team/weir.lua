@@ -22,7 +22,7 @@ return {
     listen = { "unix:data/admin.sock" },
     -- For Prometheus, or operators without a shell here:
     -- listen = { "unix:data/admin.sock", "127.0.0.1:4001" },
-    -- token = weir.file "/etc/weir/admin.token",
+    -- token = weir.env "WEIR_ADMIN_TOKEN",
   },
 
   limits = { body = 8 * 1024 * 1024, in_flight = 512 },

@@ -112,7 +112,8 @@ describe("the team's example", function()
     local _, contents = run("dpkg-deb", "--contents", package)
     for _, path in ipairs { "./usr/bin/weir", "./etc/weir/weir.lua",
       "./lib/systemd/system/weir.service", "./lib/systemd/system/weir.socket",
-      "./usr/share/doc/weir/deploy.md", "./usr/share/doc/weir/copyright",
+      "./usr/share/doc/weir/docs/deploy.md", "./usr/share/doc/weir/copyright",
+      "./usr/share/doc/weir/changelog.gz", "./usr/share/man/man1/weir.1.gz",
       "./usr/share/doc/weir/examples/team/grafana.json" } do
       assert.is_truthy(contents:find(" " .. path .. "\n", 1, true), path)
     end
@@ -122,5 +123,22 @@ describe("the team's example", function()
     assert.is_truthy(installed:find('listen = { "unix:/run/weir/admin.sock" }', 1, true))
     local _, conffiles = run("dpkg-deb", "--info", package, "conffiles")
     assert.equal("/etc/weir/weir.lua\n", conffiles)
+    for _, name in ipairs { "postinst", "prerm", "postrm" } do
+      local _, script = run("dpkg-deb", "--info", package, name)
+      assert.equal(0, (run("sh", "-n", write(name, script))), name)
+    end
+  end)
+
+  it("has a manual page of every command", function()
+    local status, help = run(os.getenv("WEIR") or "build/weir", "--help")
+    assert.equal(0, status)
+    local page, count = read("packaging/weir.1"):match("%.SH COMMANDS(.*)%.SH EXIT"), 0
+    for words in help:gmatch("\n  weir (%l[%l, ]*)") do
+      for command in words:gsub(" %l.*", ""):gmatch("%l+") do
+        assert.matches("%f[%a]" .. command .. "%f[%A]", page)
+        count = count + 1
+      end
+    end
+    assert.is_true(count > 8, help)
   end)
 end)
