@@ -1,44 +1,17 @@
 -- Every set-up in examples/ is checked and served, its providers replaced by mocks; and what the
 -- README and docs/ show is what stands in examples/.
 
+local example = require("spec.support.example")
 local gateway = require("spec.support.gateway")
 local http = require("spec.support.http")
 local lfs = require("lfs")
-local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
 local world = require("spec.support.world")
 
---- What the examples take from the environment; the mocks do not mind.
-local KEYS = {
-  CEREBRAS_API_KEY = "csk-of-an-example", GEMINI_API_KEY = "AIza-of-an-example",
-  GROQ_API_KEY = "gsk_of_an_example", OPENAI_API_KEY = "sk-of-an-example",
-  OPENROUTER_API_KEY = "sk-or-of-an-example", WEIR_KEY_ANN = "wk-ann", WEIR_KEY_BOB = "wk-bob",
-}
+local KEYS, files_below, read = example.KEYS, example.files_below, example.read
 local NO_KEYS = {}
 for name in pairs(KEYS) do NO_KEYS[name] = false end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
---- The files below a folder, as paths within it.
-local function files_below(folder, prefix, list)
-  list, prefix = list or {}, prefix or ""
-  for name in lfs.dir(folder) do
-    local path = folder .. "/" .. name
-    if lfs.attributes(path, "mode") == "file" then
-      list[#list + 1] = prefix .. name
-    elseif not name:find("^%.") then
-      files_below(path, prefix .. name .. "/", list)
-    end
-  end
-  table.sort(list)
-  return list
-end
 
 --- The folders in examples/ that have a weir.lua.
 local function examples()
@@ -51,34 +24,6 @@ local function examples()
   return list
 end
 
---- The providers that a weir.lua writes down, each with url(name) as its base URL.
-local function at_mocks(text, url)
-  return (text:gsub("(providers = )(%b{})", function(head, block)
-    return head .. "{" .. block:sub(2):gsub("([%w_]+ *= *)(%b{})", function(name, provider)
-      provider = provider:sub(2):gsub('%s*base_url = "[^"]*",?', "")
-      return ("%s{ base_url = %q,%s"):format(name, url(name:match("[%w_]+")), provider)
-    end)
-  end))
-end
-
---- A copy of an example on a free port, in front of mocks.
-local function copy(example, url)
-  local folder = gateway.folder {}
-  for _, path in ipairs(files_below("examples/" .. example)) do
-    local inner = path:match("^(.*)/")
-    if inner then lfs.mkdir(folder .. "/" .. inner) end
-    local text = read("examples/" .. example .. "/" .. path)
-    if path == "weir.lua" then
-      text = at_mocks(text:gsub('\n  listen = "[^\n]*', ""), url)
-      text = text:gsub("\nreturn {", '%0\n  listen = "127.0.0.1:0", workers = 1,', 1)
-    end
-    local file = assert(io.open(folder .. "/" .. path, "wb"))
-    file:write(text)
-    file:close()
-  end
-  return folder
-end
-
 describe("the examples", function()
   local w, mocks, served
 
@@ -88,10 +33,7 @@ describe("the examples", function()
 
   after_each(function()
     w:close()
-    if served then
-      served.child:kill()
-      gateway.remove_folder(served.folder)
-    end
+    if served then served:discard() end
   end)
 
   --- The base URL of a provider; its mock is started when it is first asked for.
@@ -100,22 +42,15 @@ describe("the examples", function()
     return mocks[name].url
   end
 
-  --- Starts an example; gives what asks it.
-  local function serve(example, env)
-    local folder = copy(example, url)
-    local child = process.start(gateway.command("serve", folder .. "/weir.lua"), env or KEYS)
-    served = { child = child, folder = folder }
-    served.port = child:wait_for("err", function(text)
-      return tonumber(text:match("listening[^\n]-127%.0%.0%.1:(%d+)"))
-    end, "the example to listen", 20)
-    return served
+  local function serve(name, env)
+    served = example.serve(name, url, env)
   end
 
   --- A chat with the example; more are further members of the body.
   local function ask(model, more, headers)
     local body = { model = model, messages = { { role = "user", content = "Hello" } } }
     for name, value in pairs(more or {}) do body[name] = value end
-    headers = headers or { Authorization = "Bearer wk-ann" }
+    headers = headers or served.headers
     local client = http.connect(served.port)
     local response = client:request { body = body, headers = headers }:read_response()
     client:close()
@@ -136,21 +71,20 @@ describe("the examples", function()
   end
 
   local function stop()
-    served.child:signal(libc.SIGTERM)
-    assert.equal(0, served.child:wait())
+    assert.equal(0, served:stop())
   end
 
-  for _, example in ipairs(examples()) do
-    it("in " .. example .. " passes weir check", function()
-      local path = "examples/" .. example .. "/weir.lua"
+  for _, name in ipairs(examples()) do
+    it("in " .. name .. " passes weir check", function()
+      local path = "examples/" .. name .. "/weir.lua"
       local child = process.start(gateway.command("check", path), KEYS)
       assert.equal(0, child:wait(), child.text.err)
     end)
 
-    it("in " .. example .. " serves its models, plain and streamed", function()
-      serve(example, example == "demo" and NO_KEYS or KEYS)
+    it("in " .. name .. " serves its models, plain and streamed", function()
+      serve(name, name == "demo" and NO_KEYS or KEYS)
       local list = http.connect(served.port):request { path = "/v1/models",
-        headers = { Authorization = "Bearer wk-bob" } }:read_response().json.data
+        headers = served.headers }:read_response().json.data
       assert.is_true(#list > 0)
       for _, model in ipairs(list) do
         assert.equal(200, ask(model.id).status, model.id)

@@ -1,6 +1,7 @@
--- A gateway for a team: keys of its own, limits, a local model for what is private, metrics for
--- Prometheus.  docs/deploy.md says how it is run; weir.service and weir.socket are for systemd,
--- prometheus.yml and grafana.json for watching it.
+-- A gateway for a team: a key for each, with budgets, a local model for what is private, metrics for
+-- Prometheus.  docs/deploy.md says how it is run, docs/keys.md what keys may be told:
+--   weir teams add --name search --budget 500usd/month
+--   weir keys add --name alice --team search --models default,fast --budget 50usd/month --soft 80%
 local weir = require("weir")
 local balance = require("policies.balance")
 local queue = require("policies.queue")
@@ -15,7 +16,12 @@ return {
   -- listen = ":4000",
   -- tls = { cert = "tls/fullchain.pem", key = "tls/privkey.pem" },
 
-  keys = { weir.env "WEIR_KEY_ANN", weir.env "WEIR_KEY_BOB" },
+  keys = "ledger",
+  ledger = { timezone = "Europe/Berlin", answer_tokens = 2048 },
+  prices = { -- dollars a million tokens, where the table that comes along is not what you pay
+    ["cerebras/llama-3.3-70b"] = { input = 0.85, output = 1.2 },
+    ["desk/llama3.2"] = { input = 0, output = 0 },
+  },
 
   data = "data",
   admin = {
