@@ -37,8 +37,8 @@ struct journal_slot { /* 512 bytes */
     int32_t is_estimated; /* the cost is */
     char request[32];
     char code[24];
-    char model[JOURNAL_TEXT];  /* as the client called it */
-    char target[JOURNAL_TEXT]; /* provider/model */
+    char model[JOURNAL_TEXT];     /* as the client called it */
+    char target[JOURNAL_TEXT];    /* provider/model */
     uint64_t held_op, counted_op; /* that master's clerk's changes for it (estate.c); 0: none */
     char spare[32];
 };
