@@ -331,6 +331,11 @@ static bool is_low(const struct bill *bill, int32_t number)
     return account.warns_at < account.budget && purse.spent >= account.warns_at;
 }
 
+int64_t bill_cost_so_far(const struct bill *bill)
+{
+    return bill ? bill->cost : 0;
+}
+
 bool bill_is_low(const struct bill *bill)
 {
     return is_low(bill, bill->account.number) || is_low(bill, bill->account.team);
@@ -504,16 +509,17 @@ static void log_low(struct bills *bills, int32_t number)
     log_end(&line);
 }
 
-void bill_item_end(struct bill_item *item, const struct bill_outcome *outcome)
+int64_t bill_item_end(struct bill_item *item, const struct bill_outcome *outcome)
 {
     struct chunk_usage usage;
 
     if (!item)
-        return;
+        return 0;
     struct bills *bills = item->bill->bills;
     struct journal_slot *slot = slot_of(bills, item->at);
     bool is_estimated = reckon(item, outcome, &usage);
-    fill_usage(slot, &usage, bill_cost(&item->price, &usage), is_estimated);
+    int64_t cost = bill_cost(&item->price, &usage);
+    fill_usage(slot, &usage, cost, is_estimated);
     slot->status = outcome->status;
     slot->first_ms = outcome->first_ms;
     slot->total_ms = outcome->total_ms;
@@ -523,6 +529,7 @@ void bill_item_end(struct bill_item *item, const struct bill_outcome *outcome)
     journal_set(bills->journal, item->at, SLOT_CLOSED);
     release(item->bill);
     mem_free(item);
+    return cost;
 }
 
 void bill_item_drop(struct bill_item *item)

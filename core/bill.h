@@ -57,7 +57,8 @@ MUST_CHECK bool bill_open(struct bills *bills, const struct keys_account *accoun
 const struct keys_account *bill_account(const struct bill *bill);
 const char *bill_team(const struct bill *bill); /* NULL: none */
 int64_t bill_left(const struct bill *bill);     /* micro-dollars that may still be spent; -1: any */
-bool bill_is_low(const struct bill *bill);      /* a soft limit is passed */
+int64_t bill_cost_so_far(const struct bill *bill); /* of attempts that are over; accepts NULL */
+bool bill_is_low(const struct bill *bill);         /* a soft limit is passed */
 
 /* How it ended; bill_close takes it down when the last attempt has. */
 void bill_end(struct bill *bill, int status, const char *code, struct slice target,
@@ -81,8 +82,8 @@ struct bill_outcome {
     int64_t first_ms, total_ms;
 };
 
-/* It is over: charged, or released.  Accepts NULL. */
-void bill_item_end(struct bill_item *item, const struct bill_outcome *outcome);
+/* It is over: charged, or released.  Gives what it cost, micro-dollars.  Accepts NULL. */
+int64_t bill_item_end(struct bill_item *item, const struct bill_outcome *outcome);
 /* The same of one that was never sent. */
 void bill_item_drop(struct bill_item *item);
 

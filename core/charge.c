@@ -4,6 +4,7 @@
 #include "bill.h"
 #include "log.h"
 #include "loop.h"
+#include "meter.h"
 #include "policy.h"
 
 enum { HEADERS_MAX = 32, WORDS_MAX = 16 };
@@ -160,5 +161,5 @@ void charge_end(struct limits *limits, struct attempt *attempt)
     };
 
     grant_end(limits, attempt_grant(attempt), tokens_of(attempt), outcome.was_sent, loop_now_us());
-    bill_item_end(attempt_item(attempt), &outcome);
+    meter_cost(attempt_provider(attempt)->meter, bill_item_end(attempt_item(attempt), &outcome));
 }

@@ -63,6 +63,8 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     fetch_free(x->fetch);
     exchange_drop(x, x->attempt);
     exchange_drop(x, x->broken);
+    meter_model_cost(meter_of_model(generation_config(x->generation), x->request.model),
+                     bill_cost_so_far(x->request.bill));
     if (x->said)
         said_fini(x->said);
     mem_free(x->said);

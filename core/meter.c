@@ -24,6 +24,7 @@ struct meter {
     struct tally *policy_errors;
     /* either's */
     struct tally *tokens[TOKENS];
+    struct tally *cost;
     /* a provider's */
     struct code codes[CODES];
     size_t code_count;
@@ -221,4 +222,24 @@ void meter_attempt(struct meter *provider, const char *code, int64_t us)
     tally_observe(
         find(&of->duration, provider, TALLY_DURATION, "weir_attempt_duration_seconds", labels, 2),
         us);
+}
+
+/* ---- money ---- */
+
+static void add_cost(struct meter *meter, const char *series, const char *label, int64_t cost)
+{
+    if (!meter || cost <= 0)
+        return;
+    const struct label labels[] = {{label, meter->name}};
+    tally_count(find(&meter->cost, meter, TALLY_MONEY, series, labels, 1), (uint64_t)cost);
+}
+
+void meter_cost(struct meter *provider, int64_t cost)
+{
+    add_cost(provider, "weir_provider_cost_dollars_total", "gen_ai_provider_name", cost);
+}
+
+void meter_model_cost(struct meter *model, int64_t cost)
+{
+    add_cost(model, "weir_model_cost_dollars_total", "gen_ai_request_model", cost);
 }

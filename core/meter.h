@@ -36,5 +36,9 @@ void meter_request(struct meter *model, const struct meter_request *request);
 /* Of attempts that ended: code is "ok", or what outcome.lua says.  us: that it took. */
 void meter_attempt(struct meter *provider, const char *code, int64_t us);
 
+/* Micro-dollars that an attempt of the provider's cost, and that a request for the model did. */
+void meter_cost(struct meter *provider, int64_t cost);
+void meter_model_cost(struct meter *model, int64_t cost);
+
 /* The model's that the configuration has under that name, or the fallback's. */
 struct meter *meter_of_model(const struct config *config, struct slice name);

@@ -44,7 +44,8 @@ static const struct bounds {
     double unit; /* of what is written */
     int64_t at[TALLY_BUCKETS - 1];
 } bounds[] = {
-    [TALLY_COUNT] = {0},
+    [TALLY_COUNT] = {0, 1, {0}},
+    [TALLY_MONEY] = {0, 1000000, {0}},
     [TALLY_DURATION] = {14,
                         SECOND,
                         {10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000,
@@ -193,6 +194,11 @@ static void add_name(struct buf *out, struct slice series, const char *suffix, c
     buf_add_format(out, "%sle=\"%s\"}", labels.len ? "," : "{", le);
 }
 
+static bool is_counter(const struct tally *tally)
+{
+    return bounds[tally->kind].count == 0;
+}
+
 static void write_histogram(const struct tally *sum, struct buf *out)
 {
     const struct bounds *of = &bounds[sum->kind];
@@ -221,12 +227,12 @@ static void add_up(struct tally *sum, struct tally *place)
 
 static void write_one(const struct tally *sum, struct buf *out)
 {
-    if (sum->kind != TALLY_COUNT) {
+    if (!is_counter(sum)) {
         write_histogram(sum, out);
         return;
     }
     buf_add(out, series_of(sum));
-    buf_add_format(out, " %llu\n", (unsigned long long)atomic_load(&sum->buckets[0]));
+    buf_add_format(out, " %.15g\n", (double)atomic_load(&sum->buckets[0]) / bounds[sum->kind].unit);
 }
 
 static void write_places(struct tally **places, size_t count, struct buf *out)
@@ -242,7 +248,7 @@ static void write_places(struct tally **places, size_t count, struct buf *out)
             add_up(&sum, places[++i]);
         if (!name.ptr || !slice_equal(own, name))
             buf_add_format(out, "# TYPE %.*s %s\n", (int)own.len, own.ptr,
-                           sum.kind == TALLY_COUNT ? "counter" : "histogram");
+                           is_counter(&sum) ? "counter" : "histogram");
         name = own;
         write_one(&sum, out);
     }

@@ -14,6 +14,7 @@ enum { TALLY_SERIES = 4096, TALLY_NAME_MAX = 240, TALLY_BUCKETS = 17, TALLY_WORK
 
 enum tally_kind { /* bounds: those that OpenTelemetry's GenAI conventions advise */
                   TALLY_COUNT,
+                  TALLY_MONEY,    /* a counter of micro-dollars; written in dollars */
                   TALLY_DURATION, /* microseconds of a request; written in seconds */
                   TALLY_FIRST,    /* to its first event */
                   TALLY_BETWEEN,  /* between two events, and for a token; also the loop's lag */

@@ -222,10 +222,7 @@ local rows = {
     policy = 'weir.metric("hooks", 1, { cell = req.headers["x-cell"] })\n'
       .. REPLIED:format("ok = true"),
     check = function(_, _, cell, gateway)
-      local pipe = io.popen("curl -s --unix-socket " .. gateway.folder
-        .. "/data/admin.sock http://weir/metrics")
-      local text = pipe:read("*a")
-      pipe:close()
+      local text = gateway:ask_admin("/metrics")
       local line = ('cell="%s"} %d\n'):format(cell.name, cell.reused and 2 or 1)
       assert.truthy(text:find(line, 1, true))
     end },

@@ -57,6 +57,22 @@ describe("the ledger", function()
     assert.equal(row.cost, row.trail[1].cost)
   end)
 
+  it("counts what it cost, by provider and by model", function()
+    start { more = ledger.CONFIG, models = '    default = waterfall { "first/first-model" }, '
+      .. '["*"] = waterfall { "first/first-model" },' }
+    local headers = ledger.key(gateway, "alice")
+    serve(headers, 1000, 300)
+    serve(headers, 1000, 300, { model = "other" })
+    assert.equal(2, #rows())
+    local text = gateway:ask_admin("/metrics")
+    assert.truthy(text:find('weir_provider_cost_dollars_total{gen_ai_provider_name="first"} 0.0032',
+      1, true), text)
+    for _, model in ipairs { "default", "*" } do
+      assert.truthy(text:find(('weir_model_cost_dollars_total{gen_ai_request_model="%s"} 0.0016')
+        :format(model), 1, true), text)
+    end
+  end)
+
   it("has a row for each attempt, and charges those that failed with an error nothing", function()
     local second = w:upstream("second")
     start()

@@ -19,11 +19,7 @@ describe("limits", function()
 
   --- What is known of targets, as rows.
   local function known(gateway)
-    local pipe = io.popen("curl -s --unix-socket " .. gateway.folder
-      .. "/data/admin.sock http://weir/admin/limits")
-    local text = pipe:read("*a")
-    pipe:close()
-    return cjson.decode(text).limits
+    return cjson.decode(gateway:ask_admin("/admin/limits")).limits
   end
 
   describe("of two workers", function()

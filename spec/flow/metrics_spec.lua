@@ -25,11 +25,7 @@ describe("metrics", function()
 
   --- What the admin socket answers.
   local function get(gateway)
-    local pipe = io.popen("curl -s -i --unix-socket " .. gateway.folder
-      .. "/data/admin.sock http://weir/metrics")
-    local text = pipe:read("*a")
-    pipe:close()
-    return text
+    return gateway:ask_admin("/metrics", "-i")
   end
 
   local function has(gateway, line)

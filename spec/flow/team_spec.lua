@@ -57,8 +57,7 @@ describe("the team's example", function()
     client:read_chunks()
     started:chat { model = "bad" }:read_response()
     started:wait_log("event=request", "model=bad")
-    local _, metrics = run("curl", "-s", "--unix-socket", started.folder .. "/data/admin.sock",
-      "http://weir/metrics")
+    local metrics = started:ask_admin("/metrics")
     local panels = json.decode(read("examples/team/grafana.json")).panels
     assert.is_true(#panels > 10)
     for _, panel in ipairs(panels) do

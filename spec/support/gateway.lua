@@ -173,6 +173,16 @@ function Gateway:command(...)
   return status, command.text.out .. command.text.err
 end
 
+--- What its admin socket answers to GET path.
+---@param options? string curl's
+function Gateway:ask_admin(path, options)
+  local pipe = io.popen(("curl -s %s --unix-socket %s/data/admin.sock http://weir%s")
+    :format(options or "", self.folder, path))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
 --- The ids of the workers.
 function Gateway:workers()
   return self.process:children()
