@@ -56,8 +56,17 @@ describe("tally", function()
     assert.equal("1.5", line(text, "d_seconds_sum"))
   end)
 
+  it("writes money in dollars, to the last micro-dollar", function()
+    local cost = series(C.TALLY_MONEY, 'cost_dollars_total{p="a"}')
+    C.tally_count(cost, 12000000)
+    C.tally_count(cost, 345679)
+    local text = written()
+    assert.truthy(text:find("# TYPE cost_dollars_total counter\n", 1, true))
+    assert.equal("12.345679", line(text, 'cost_dollars_total{p="a"}'))
+  end)
+
   it("has buckets that only grow, of every kind", function()
-    for kind = 1, 4 do
+    for kind = C.TALLY_DURATION, C.TALLY_TOKENS do
       local name = "k" .. kind
       for value = 0, 30 do C.tally_observe(series(kind, name), 2 ^ value) end
       local last, buckets, bound = 0, 0, -1
