@@ -24,7 +24,7 @@ struct caller { /* one request, on one connection */
     int64_t deadline_us;
     unsigned ticket;
     struct explain *explain; /* while one runs for it */
-    bool waits_long;         /* also for older generations to end */
+    bool has_parameter;      /* ?wait: also for older generations to end */
     bool wants_text;
 };
 

@@ -24,12 +24,18 @@ static route_serve serve_reload, serve_rollback, explain, answer_health, answer_
 static const struct route {
     const char *method, *path;
     route_serve *serve;
+    const char *parameter; /* the one that its query may have; NULL: none */
 } routes[] = {
-    {"GET", "/health", answer_health},           {"GET", "/status", answer_status},
-    {"GET", "/generations", answer_generations}, {"GET", "/config", answer_config},
-    {"GET", "/limits", answer_limits},           {"GET", "/admin/limits", answer_limits},
-    {"GET", "/metrics", answer_metrics},         {"POST", "/reload", serve_reload},
-    {"POST", "/rollback", serve_rollback},       {"POST", "/explain", explain},
+    {"GET", "/health", answer_health, NULL},
+    {"GET", "/status", answer_status, NULL},
+    {"GET", "/generations", answer_generations, NULL},
+    {"GET", "/config", answer_config, NULL},
+    {"GET", "/limits", answer_limits, NULL},
+    {"GET", "/admin/limits", answer_limits, NULL},
+    {"GET", "/metrics", answer_metrics, NULL},
+    {"POST", "/reload", serve_reload, "wait"},
+    {"POST", "/rollback", serve_rollback, NULL},
+    {"POST", "/explain", explain, NULL},
 };
 
 /* ---- POST /reload, /rollback ---- */
@@ -43,11 +49,6 @@ static void ask(struct admin *admin, struct caller *caller, enum reload_cause ca
 
 static void serve_reload(struct admin *admin, struct caller *caller)
 {
-    static const char waits[] = "POST /reload?wait ";
-    struct slice bytes = buf_slice(&caller->bytes);
-
-    caller->waits_long =
-        bytes.len >= sizeof waits && memcmp(bytes.ptr, waits, sizeof waits - 1) == 0;
     ask(admin, caller, RELOAD_COMMAND);
 }
 
@@ -284,6 +285,35 @@ static struct slice cut(struct slice *rest, const char *ends)
     return part;
 }
 
+/* Passed over in silence, a name that nobody knows would mislead. */
+static void refuse_parameter(struct caller *caller, const struct route *route, struct slice name)
+{
+    struct buf message = {0};
+
+    buf_add(&message, name);
+    buf_add_format(&message, ": no such parameter here; %s%s is taken",
+                   route->parameter ? "only " : "none", route->parameter ? route->parameter : "");
+    buf_add_char(&message, '\0');
+    caller_answer_error(caller, 400, message.ptr);
+    buf_free(&message);
+}
+
+/* "?wait=1", or nothing.  False: it is answered already. */
+static bool read_query(struct caller *caller, const struct route *route, struct slice query)
+{
+    while (query.len) {
+        query.ptr++; /* ? or & */
+        query.len--;
+        struct slice part = cut(&query, "&"), name = cut(&part, "=");
+        if (name.len && (!route->parameter || !slice_is(name, route->parameter))) {
+            refuse_parameter(caller, route, name);
+            return false;
+        }
+        caller->has_parameter = caller->has_parameter || name.len;
+    }
+    return true;
+}
+
 static void refuse(struct caller *caller, bool is_known)
 {
     struct buf message = {0};
@@ -327,14 +357,15 @@ void admin_serve(struct admin *admin, struct caller *caller)
 
     rest.ptr++; /* the gate has seen the blank */
     rest.len--;
-    struct slice path = cut(&rest, " ?");
+    struct slice path = cut(&rest, " ?"), query = cut(&rest, " ");
     caller->wants_text = slice_is(caller_header(caller, "accept"), "text/plain");
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!slice_is(path, routes[i].path))
             continue;
         is_known = true;
         if (slice_is(method, routes[i].method)) {
-            routes[i].serve(admin, caller);
+            if (read_query(caller, &routes[i], query))
+                routes[i].serve(admin, caller);
             return;
         }
     }
@@ -353,7 +384,7 @@ void admin_look(struct admin *admin, struct caller *caller)
             answer_refused(admin, caller);
         else
             answer_generation(admin, caller);
-    } else if (reload_is_waiting(admin->reload) && !caller->waits_long) {
+    } else if (reload_is_waiting(admin->reload) && !caller->has_parameter) {
         static const char text[] =
             "accepted: it waits until requests of an older generation have ended";
         buf_add_format(&body, caller->wants_text ? "%s\n" : "{\"waits\":\"%s\"}", text);

@@ -1,5 +1,5 @@
--- A gateway for a team: a key for each, with budgets, a local model for what is private, metrics for
--- Prometheus.  docs/deploy.md says how it is run, docs/keys.md what keys may be told:
+-- A gateway for a team: a key for each, with budgets; a local model for what is private; metrics.
+-- docs/deploy.md says how it is run, docs/keys.md what keys may be told:
 --   weir teams add --name search --budget 500usd/month
 --   weir keys add --name alice --team search --models default,fast --budget 50usd/month --soft 80%
 local weir = require("weir")
