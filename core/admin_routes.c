@@ -335,6 +335,12 @@ void admin_set_clerk(struct admin *admin, struct clerk *clerk)
 /* The clerk answers by itself, over the connection that it is given. */
 static void pass(struct admin *admin, struct caller *caller)
 {
+    if (caller->door != DOOR_UNIX && clerk_is_private(buf_slice(&caller->bytes))) {
+        caller_answer_error(caller, 403,
+                            "what clients and models said is told over the unix socket alone: the "
+                            "port's token is in the hands of monitors, too");
+        return;
+    }
     switch (clerk_pass(admin->clerk, caller->fd, buf_slice(&caller->bytes))) {
     case CLERK_TOOK: caller_hang_up(caller); return;
     case CLERK_IS_NONE:

@@ -26,6 +26,7 @@ struct clerk {
     char *folder, *timezone;
     struct keys *keys;
     struct budget *budget;
+    struct rings *rings;
     pid_t pid; /* 0: is not running */
     int fd;    /* to it; -1: none */
     int64_t start_at_us, wanted_us;
@@ -40,6 +41,7 @@ struct clerk *clerk_new(const struct clerk_settings *settings)
     clerk->timezone = mem_dup(slice_of(settings->timezone));
     clerk->keys = settings->keys;
     clerk->budget = settings->budget;
+    clerk->rings = settings->rings;
     clerk->fd = -1;
     return clerk;
 }
@@ -68,6 +70,7 @@ static void become_clerk(const struct clerk *clerk, int fd)
         .timezone = clerk->timezone,
         .keys = clerk->keys,
         .budget = clerk->budget,
+        .rings = clerk->rings,
         .fd = fd,
     };
     sigset_t all;
@@ -166,6 +169,17 @@ bool clerk_answers(struct slice request)
             return true;
     }
     return false;
+}
+
+bool clerk_is_private(struct slice request)
+{
+    static const struct slice end = {"/texts", 6};
+    const char *path = memchr(request.ptr, ' ', request.len);
+    size_t left = path ? request.len - (size_t)(++path - request.ptr) : 0, len = 0;
+
+    while (len < left && !strchr(" ?", path[len]))
+        len++;
+    return len > end.len && memcmp(path + len - end.len, end.ptr, end.len) == 0;
 }
 
 static enum clerk_pass hand_over(const struct clerk *clerk, int fd, struct slice request)

@@ -11,12 +11,14 @@
 struct budget;
 struct clerk;
 struct keys;
+struct rings;
 
 struct clerk_settings {
     const char *folder;   /* the data folder; copied */
     const char *timezone; /* of budgets' windows; copied */
     struct keys *keys;    /* borrowed, like the next */
     struct budget *budget;
+    struct rings *rings; /* of texts to be stored */
 };
 
 struct clerk *clerk_new(const struct clerk_settings *settings);
@@ -36,6 +38,8 @@ enum clerk_pass { CLERK_TOOK, CLERK_IS_NONE, CLERK_IS_AWAY, CLERK_TOO_LARGE };
  * process is not there now, the request is too large.  Accepts NULL. */
 bool clerk_answers(struct slice request);
 enum clerk_pass clerk_pass(struct clerk *clerk, int fd, struct slice request);
+/* Whether it tells what clients and models said: not for the port, whose token monitors have. */
+bool clerk_is_private(struct slice request);
 
 /* Lets it write what is left, and waits for its end; accepts NULL. */
 void clerk_free(struct clerk *clerk);

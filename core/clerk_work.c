@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "clerk_work.h"
 #include "budget.h"
+#include "clerk_texts.h"
 #include "estate.h"
 #include "folder.h"
 #include "ledger.h"
@@ -41,6 +42,7 @@ struct office {
     const struct clerk_work *work;
     struct ledger *ledger;
     struct lua_clerk *lua;
+    struct clerk_texts *texts;
     struct journal **journals;
     size_t count;
     char *folder; /* of the journals */
@@ -202,6 +204,7 @@ static bool settle_now(void *arg)
     find_journals(office);
     for (size_t i = 0; i < office->count; i++)
         is_all = is_all && !is_settling(office->journals[i]);
+    clerk_texts_take(office->texts);
     return pass(office) && is_all;
 }
 
@@ -259,6 +262,7 @@ static bool hear(struct office *office)
 
 static void turn(struct office *office, int64_t now_us)
 {
+    clerk_texts_take(office->texts);
     if (now_us < office->retry_at_us)
         return;
     pass(office);
@@ -269,6 +273,7 @@ static void turn(struct office *office, int64_t now_us)
     if (now_us >= office->turn_at_us) {
         office->turn_at_us = now_us + TURN_US;
         lua_clerk_turn(office->lua);
+        clerk_texts_turn(office->texts);
     }
 }
 
@@ -282,6 +287,7 @@ static void run(struct office *office)
         turn(office, loop_now_us());
     }
     look_at_journals(office); /* of workers that have ended */
+    clerk_texts_take(office->texts);
 }
 
 /* The ledger cannot be opened: who asks is told, until the master is to start another. */
@@ -336,6 +342,7 @@ static struct lua_clerk *open_lua(struct office *office)
         .ledger = office->ledger,
         .keys = office->work->keys,
         .budget = office->work->budget,
+        .texts = office->texts,
         .settle = settle_now,
         .arg = office,
     };
@@ -375,6 +382,7 @@ int clerk_work(const struct clerk_work *work)
     office->folder = path;
     int lock = lock_ledger(work->folder);
     office->ledger = open_ledger(work->folder);
+    office->texts = clerk_texts_new(work->folder, work->rings, work->keys);
     office->lua = office->ledger ? open_lua(office) : NULL;
     if (office->lua && load(office)) {
         run(office);
@@ -383,6 +391,7 @@ int clerk_work(const struct clerk_work *work)
         refuse_all(office);
     }
     lua_clerk_free(office->lua);
+    clerk_texts_free(office->texts);
     ledger_close(office->ledger);
     for (size_t i = 0; i < office->count; i++)
         journal_free(office->journals[i]);

@@ -4,11 +4,13 @@
 
 struct budget;
 struct keys;
+struct rings;
 
 struct clerk_work { /* all borrowed */
     const char *folder, *timezone;
     struct keys *keys;
     struct budget *budget;
+    struct rings *rings;
     int fd; /* to the master */
 };
 

@@ -233,6 +233,12 @@ static void read_keys(lua_State *L, struct config *config)
     lua_getfield(L, -1, "ledger");
     config->timezone = text_of(L, "timezone");
     config->answer_tokens = (int64_t)number_of(L, "answer_tokens");
+    lua_getfield(L, -1, "store");
+    if (lua_istable(L, -1)) {
+        config->store_s = (int64_t)number_of(L, "keep");
+        config->store_most = (size_t)number_of(L, "most");
+    }
+    lua_pop(L, 1);
     lua_pop(L, 1);
 }
 

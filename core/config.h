@@ -96,6 +96,8 @@ struct config {
     bool has_ledger;       /* keys are virtual: keys.h */
     char *timezone;        /* of the ledger's days */
     int64_t answer_tokens; /* that a budget reserves where the request sets no limit */
+    int64_t store_s;       /* for which keys may have their texts kept; 0: they may not */
+    size_t store_most;     /* bytes of a request, and of its answer */
     struct provider *providers;
     size_t provider_count;
     struct model *models; /* by name; behind the last is that of "*", which has only a meter */

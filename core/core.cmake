@@ -30,6 +30,8 @@ set(PARSERS
   core/keep.c
   core/folder.c
   core/shm.c
+  core/ring.c
+  core/transcript.c
   core/series.c
   core/shared.c
   core/metrics.c
@@ -61,7 +63,10 @@ set(GATEWAY
   core/clerk.c
   core/clerk_work.c
   core/ledger.c
+  core/archive.c
+  core/clerk_texts.c
   core/lua_clerk.c
+  core/lua_texts.c
   core/worker.c
   core/pulse.c
   core/generations.c
@@ -72,6 +77,7 @@ set(GATEWAY
   core/exchange.c
   core/exchange_send.c
   core/exchange_stream.c
+  core/exchange_store.c
   core/trail.c
   core/shadow.c
   core/charge.c

@@ -63,6 +63,7 @@ static void become_worker(struct crew *crew, const struct crew_worker *worker, p
         .canary = start->canary,
         .keys = start->keys,
         .budget = start->budget,
+        .rings = start->rings,
         .journals = start->journals,
     };
     int kept[] = {start->snapshot_fd, control_fd, start->listen_fd, start->tried_fd};

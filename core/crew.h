@@ -13,6 +13,7 @@ struct budget;
 struct canary;
 struct keys;
 struct limits;
+struct rings;
 
 struct crew_worker {
     pid_t pid; /* 0: is not running */
@@ -37,6 +38,7 @@ struct crew_start { /* what a worker starts with; all borrowed */
     struct canary *canary;
     struct keys *keys;
     struct budget *budget;
+    struct rings *rings;  /* from workers to the clerk */
     const char *journals; /* the folder of what workers owe the ledger */
     const char *refused;
 };

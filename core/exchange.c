@@ -160,6 +160,8 @@ void exchange_finish(struct exchange *x, int status, const char *code)
                  x->committed ? attempt_target(x->attempt) : (struct slice){NULL, 0},
                  x->first_us ? (x->first_us - x->started_us) / 1000 : -1,
                  (loop_now_us() - x->started_us) / 1000);
+    transcript_end(x->transcript);
+    x->transcript = NULL;
     exchange_set_state(x, DONE);
     x->client = NULL;
     if (x->attempt)
@@ -273,6 +275,7 @@ static void say_filter_failed(struct exchange *x)
         error.status = 503;
         error.retry_after = 5;
     }
+    exchange_store_error(x, &error);
     exchange_finish(x, error.status, error.code);
     answer_error(client, &error);
 }
@@ -285,6 +288,7 @@ static void send_plain(struct exchange *x)
     add_headers(x, &headers);
     x->first_us = loop_now_us();
     struct client *client = x->client;
+    exchange_store_answer(x, buf_slice(&x->waiting));
     exchange_finish(x, 200, "ok"); /* before the reply: res:on_end may read the request's headers */
     client_reply(client, 200, buf_slice(&headers), buf_slice(&x->waiting));
     buf_free(&headers);
@@ -340,6 +344,7 @@ static void reply(struct exchange *x, const struct policy_result *result)
 
     buf_add(&headers, result->headers);
     add_headers(x, &headers);
+    exchange_store_answer(x, result->body);
     client_reply(x->client, result->status, buf_slice(&headers), result->body);
     buf_free(&headers);
     exchange_finish(x, result->status, result->code ? result->code : "reply");
@@ -381,6 +386,7 @@ static void refuse(struct exchange *x, const struct answer_error *error)
 {
     struct client *client = x->client;
 
+    exchange_store_error(x, error);
     exchange_finish(x, error->status, error->code);
     answer_error(client, error);
 }
@@ -558,6 +564,7 @@ void exchange_start(struct exchange_world *world, struct client *client, enum en
     }
     if (!open_bill(x))
         return;
+    exchange_store(x);
     x->policy = policy_new(x->generation, &x->request, &host, x);
     policy_run(x->policy); /* may finish x */
 }

@@ -16,6 +16,7 @@ struct generation;
 struct keys_account;
 struct limits;
 struct policy_request;
+struct rings;
 struct upstream;
 
 TAILQ_HEAD(exchange_list, exchange);
@@ -26,6 +27,8 @@ struct exchange_world { /* what all exchanges of a worker share */
     struct generation *generation; /* for requests that begin now */
     struct limits *limits;
     struct bills *bills; /* NULL: the keys are no ledger's */
+    struct rings *rings; /* to the clerk, for texts that are stored; NULL: none are */
+    int worker;          /* whose ring */
     struct exchange_list live;
     size_t count;
     size_t sleeping; /* of these, waiting in their policies: for a turn, a time or an answer */

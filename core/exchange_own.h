@@ -1,5 +1,6 @@
 /* exchange_own.h -- what the files of the exchange share: exchange.c has its life and its state,
- * exchange_send.c the attempts, exchange_stream.c a committed stream.  Nobody else includes it. */
+ * exchange_send.c the attempts, exchange_stream.c a committed stream, exchange_store.c the texts
+ * that are stored.  Nobody else includes it. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "attempt.h"
@@ -13,6 +14,7 @@
 #include "policy.h"
 #include "said.h"
 #include "trail.h"
+#include "transcript.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
@@ -65,9 +67,10 @@ struct exchange {
     struct {                  /* what broke it */
         char code[32], message[256];
     } wrong;
-    bool joined;                 /* the attempt goes on with another's stream */
-    struct keys_account account; /* whose request it is; number 0: no virtual key's */
-    char id[32];                 /* the client's; outlives it for the log */
+    bool joined;                   /* the attempt goes on with another's stream */
+    struct keys_account account;   /* whose request it is; number 0: no virtual key's */
+    struct transcript *transcript; /* NULL: its texts are not stored, or handed over already */
+    char id[32];                   /* the client's; outlives it for the log */
     TAILQ_ENTRY(exchange) link;
 };
 
@@ -94,6 +97,14 @@ void exchange_end_race(struct exchange *x); /* closes all that run; accepts that
 void exchange_drop(struct exchange *x, struct attempt *attempt); /* accepts NULL */
 struct policy_outcome exchange_judge(struct exchange *x, struct attempt *attempt,
                                      const struct attempt_fault *fault);
+
+/* ---- exchange_store.c ---- */
+
+struct answer_error;
+
+void exchange_store(struct exchange *x); /* the request; the key and the configuration decide */
+void exchange_store_answer(struct exchange *x, struct slice body);
+void exchange_store_error(struct exchange *x, const struct answer_error *error);
 
 /* ---- exchange_stream.c ---- */
 

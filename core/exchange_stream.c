@@ -106,6 +106,8 @@ static void flush(struct exchange *x)
     if (x->flushed_us)
         tally_batch_add(&x->between, now_us - x->flushed_us);
     x->flushed_us = now_us;
+    if (x->transcript)
+        transcript_stream(x->transcript, buf_slice(&x->world->out));
     client_stream_send(x->client, buf_slice(&x->world->out));
     buf_clear(&x->world->out);
 }

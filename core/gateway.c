@@ -30,6 +30,7 @@
 #include "mem.h"
 #include "policy.h"
 #include "reload.h"
+#include "ring.h"
 #include "sources.h"
 #include "supervisor.h"
 #include "tls.h"
@@ -150,6 +151,7 @@ static int64_t turn(struct gateway *gateway)
     reap(gateway);
     due_us = reload_turn(gateway->reload, now_us);
     clerk_want(gateway->clerk, reload_current(gateway->reload)->has_ledger);
+    rings_allow(gateway->crew.start.rings, reload_current(gateway->reload)->store_s);
     due_us = sooner(due_us, clerk_turn(gateway->clerk, now_us));
     if (!reload_is_telling(gateway->reload) && clerk_is_ready(gateway->clerk))
         due_us = sooner(due_us, crew_turn(&gateway->crew, now_us));
@@ -214,6 +216,7 @@ static void open_clerk(struct gateway *gateway)
         .timezone = version->timezone,
         .keys = start->keys,
         .budget = start->budget,
+        .rings = start->rings,
     };
 
     gateway->clerk = clerk_new(&settings);
@@ -251,6 +254,7 @@ int gateway_serve(const char *config_path)
     gateway.crew.start.canary = canary_new();
     gateway.crew.start.keys = keys_new();
     gateway.crew.start.budget = budget_new(gateway.crew.start.keys);
+    gateway.crew.start.rings = rings_new();
     gateway.crew.start.tried_fd = -1;
     gateway.doors = doors_new();
     gateway.reload = reload_new(config_path, limits, &gateway.crew, gateway.doors);
@@ -265,6 +269,7 @@ int gateway_serve(const char *config_path)
     canary_free(gateway.crew.start.canary);
     budget_free(gateway.crew.start.budget);
     keys_free(gateway.crew.start.keys);
+    rings_free(gateway.crew.start.rings);
     limits_free(limits);
     return status;
 }

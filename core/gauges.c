@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "metrics.h"
 #include "reload.h"
+#include "ring.h"
 #include "tally.h"
 #include "trial.h"
 #include <stdatomic.h>
@@ -171,6 +172,17 @@ static void add_providers(struct limits *limits, struct buf *out)
     mem_free(sums.list);
 }
 
+/* ---- texts that are stored ---- */
+
+static void add_texts(const struct rings *rings, struct buf *out)
+{
+    buf_add_format(out,
+                   "# TYPE weir_texts_stored_total counter\nweir_texts_stored_total %llu\n"
+                   "# TYPE weir_texts_dropped_total counter\nweir_texts_dropped_total %llu\n",
+                   (unsigned long long)rings_counted(rings, RINGS_STORED),
+                   (unsigned long long)rings_counted(rings, RINGS_DROPPED));
+}
+
 /* ---- versions ---- */
 
 static void add_canary(const struct reload *reload, const struct crew *crew, struct buf *out)
@@ -206,6 +218,7 @@ void gauges_write(const struct reload *reload, const struct crew *crew, struct b
     add_workers(crew, out);
     add_pulses(crew, metrics_tallies(metrics), out);
     add_providers(crew->start.limits, out);
+    add_texts(crew->start.rings, out);
     tallies_write(metrics_tallies(metrics), out);
     metrics_write(metrics, out);
 }

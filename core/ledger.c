@@ -20,6 +20,7 @@ static const char schema[] =
     " name TEXT NOT NULL, team INTEGER, sha256 BLOB, prefix TEXT, old_sha256 BLOB, old_until"
     " INTEGER, models TEXT, labels TEXT, rpm INTEGER, tpm INTEGER, concurrent INTEGER, budget"
     " INTEGER, period TEXT, soft REAL, expires INTEGER, created INTEGER NOT NULL, revoked INTEGER,"
+    " store INTEGER,"
     " UNIQUE(kind, name));"
     "CREATE TABLE IF NOT EXISTS requests(id TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, key"
     " INTEGER, team INTEGER, model TEXT, endpoint TEXT, status INTEGER, code TEXT, target TEXT,"
@@ -84,6 +85,18 @@ static bool prepare(struct ledger *ledger)
     return true;
 }
 
+/* What older versions did not have. */
+static bool add_columns(struct ledger *ledger)
+{
+    sqlite3_stmt *statement = NULL;
+    int result = sqlite3_prepare_v2(ledger->db, "SELECT store FROM accounts", -1, &statement, NULL);
+
+    sqlite3_finalize(statement);
+    return result == SQLITE_OK ||
+           sqlite3_exec(ledger->db, "ALTER TABLE accounts ADD COLUMN store INTEGER", NULL, NULL,
+                        NULL) == SQLITE_OK;
+}
+
 struct ledger *ledger_open(const char *path, struct buf *problem)
 {
     struct ledger *ledger = mem_new(sizeof *ledger);
@@ -93,7 +106,7 @@ struct ledger *ledger_open(const char *path, struct buf *problem)
     bool is_open = sqlite3_open_v2(path, &ledger->db, flags, NULL) == SQLITE_OK &&
                    sqlite3_busy_timeout(ledger->db, BUSY_MS) == SQLITE_OK &&
                    sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-                   prepare(ledger);
+                   add_columns(ledger) && prepare(ledger);
     umask(mask);
     if (is_open)
         return ledger;

@@ -42,6 +42,7 @@ struct version { /* a version of weir.lua, as the master has it */
     int64_t tls_ends;  /* Unix time; 0: no TLS */
     bool has_ledger;   /* keys = "ledger", */
     char timezone[64]; /* and where its days begin */
+    int64_t store_s;   /* for which texts may be kept; 0: none may */
     bool watches;      /* a changed file is a reload */
     enum log_level log_level;
     enum log_format log_format;

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "loop.h"
 #include "lua_core.h"
+#include "lua_texts.h"
 #include "mem.h"
 #include "period.h"
 #include <stdlib.h>
@@ -120,6 +121,7 @@ static int keys_publish(lua_State *L)
         .budget = (int64_t)number_in(L, "budget"),
         .warns_at = (int64_t)number_in(L, "warns_at"),
         .expires_s = (int64_t)number_in(L, "expires"),
+        .store_s = (int64_t)number_in(L, "store"),
         .is_revoked = number_in(L, "revoked") != 0,
     };
 
@@ -352,6 +354,7 @@ static void push_host(lua_State *L, struct lua_clerk *clerk)
     lua_newtable(L);
     lua_pushlightuserdata(L, clerk);
     luaL_setfuncs(L, functions, 1);
+    lua_texts_open(L, clerk->with.texts);
 }
 
 static int open_all(lua_State *L)

@@ -8,6 +8,7 @@
 #include "slice.h"
 
 struct budget;
+struct clerk_texts;
 struct keys;
 struct ledger;
 struct lua_clerk;
@@ -16,6 +17,7 @@ struct lua_clerk_settings { /* all borrowed */
     struct ledger *ledger;
     struct keys *keys;
     struct budget *budget;
+    struct clerk_texts *texts;
     bool (*settle)(void *arg); /* writes what workers have closed */
     void *arg;
 };

@@ -292,7 +292,7 @@ static void add_content_chunk(struct buf *out, const struct lua_event *like, str
 /* A text of a plain answer: one more piece of the same. */
 static int copy_text(lua_State *L, const struct lua_event *event)
 {
-    struct text_place place = {event->kind, event->index, {NULL, 0}};
+    struct text_place place = {.kind = event->kind, .index = event->index};
 
     lua_settop(L, 2); /* [event, text] */
     lua_getfenv(L, 1);

@@ -10,12 +10,14 @@
 
 static const char help[] =
     "weir keys add --name NAME [--team T] [--models a,b] [--rpm N] [--tpm N] [--concurrent N]\n"
-    "              [--budget 50usd/month] [--soft 80%] [--expires 90d] [--label env=prod]...\n"
+    "              [--budget 50usd/month] [--soft 80%] [--expires 90d] [--store 30d]\n"
+    "              [--label env=prod]...\n"
     "weir keys list [--csv] | show NAME | set NAME [options as above] | revoke NAME\n"
     "weir keys rotate NAME [--grace 24h]\n"
     "weir teams add --name NAME [options] | list [--csv] | show NAME | set NAME [options]\n"
     "weir usage [--by key,team,model,target,day] [--since 7d] [--csv | --json]\n"
-    "weir requests [ID] [--key K] [--team T] [--model M] [--target T] [--status N] [--code C]\n"
+    "weir requests ID [--texts] [--json]\n"
+    "weir requests [--key K] [--team T] [--model M] [--target T] [--status N] [--code C]\n"
     "              [--since 7d] [--limit N] [--before NEXT] [--csv | --json]\n"
     "\n"
     "Speak to the gateway that serves ./weir.lua, whose keys = \"ledger\", over its admin socket;\n"
@@ -30,6 +32,7 @@ struct words { /* of a command line */
     const char *command, *verb, *name;
     struct buf query, body, labels;
     bool as_json, as_csv;
+    bool texts; /* of one request */
 };
 
 static int usage(const struct words *words, const char *what)
@@ -96,6 +99,8 @@ static bool read_word(struct words *words, int argc, char **argv, int *i)
         words->as_json = true;
     } else if (is(word, "--csv")) {
         words->as_csv = true;
+    } else if (is(word, "--texts") && is(words->command, "requests")) {
+        words->texts = true;
     } else if (strncmp(word, "--", 2) != 0 || *i + 1 >= argc) {
         return false;
     } else {
@@ -123,6 +128,8 @@ static bool add_request(struct words *words, struct buf *out)
         return false;
     if (is_act && !is(words->command, "keys")) /* a team has no key */
         return false;
+    if (words->texts && !words->name)
+        return false;
     buf_add_text(out, is_add || is_set || is_act ? "POST /" : "GET /");
     buf_add_text(out, words->command);
     if (words->name) {
@@ -131,6 +138,8 @@ static bool add_request(struct words *words, struct buf *out)
     }
     if (is_act)
         buf_add_format(out, "/%s", verb);
+    if (words->texts)
+        buf_add_text(out, "/texts");
     if (words->as_csv)
         add_option(words, "format", "csv");
     if (!is_add && !is_set && !is_act)

@@ -9,17 +9,23 @@ struct walk {
     texts_visit *visit;
     void *arg;
     int index;
+    bool is_delta; /* one of a stream */
 };
 
-static void take_string(struct walk *walk, enum chunk_kind kind)
+static void take_text(struct walk *walk, enum chunk_kind kind, bool is_name)
 {
     if (json_peek(&walk->json) != JSON_STRING) {
         json_skip(&walk->json);
         return;
     }
     struct slice value = json_skip(&walk->json);
-    struct text_place place = {kind, walk->index, {value.ptr + 1, value.len - 2}};
+    struct text_place place = {kind, walk->index, {value.ptr + 1, value.len - 2}, is_name};
     walk->visit(walk->arg, &place);
+}
+
+static void take_string(struct walk *walk, enum chunk_kind kind)
+{
+    take_text(walk, kind, false);
 }
 
 /* {"arguments": "…"} */
@@ -34,6 +40,8 @@ static void take_function(struct walk *walk)
     for (json_enter_object(&walk->json); json_next_member(&walk->json, &name);) {
         if (json_string_is(name, "arguments"))
             take_string(walk, CHUNK_TOOL_CALL);
+        else if (walk->is_delta && json_string_is(name, "name"))
+            take_text(walk, CHUNK_TOOL_CALL, true);
         else
             json_skip(&walk->json);
     }
@@ -118,7 +126,7 @@ static void take_choice(struct walk *walk, int position)
     struct json ahead = walk->json;
     walk->index = index_of(json_skip(&ahead), position);
     for (json_enter_object(&walk->json); json_next_member(&walk->json, &name);) {
-        if (json_string_is(name, "message"))
+        if (json_string_is(name, walk->is_delta ? "delta" : "message"))
             take_message(walk);
         else if (json_string_is(name, "text"))
             take_string(walk, CHUNK_CONTENT);
@@ -127,20 +135,31 @@ static void take_choice(struct walk *walk, int position)
     }
 }
 
-void texts_each(struct slice answer, texts_visit *visit, void *arg)
+static void take_all(struct walk *walk)
 {
-    struct walk walk = {json_init(answer), visit, arg, 0};
     struct slice name;
 
-    if (json_peek(&walk.json) != JSON_OBJECT)
+    if (json_peek(&walk->json) != JSON_OBJECT)
         return;
-    for (json_enter_object(&walk.json); json_next_member(&walk.json, &name);) {
-        if (!json_string_is(name, "choices") || json_peek(&walk.json) != JSON_ARRAY) {
-            json_skip(&walk.json);
+    for (json_enter_object(&walk->json); json_next_member(&walk->json, &name);) {
+        if (!json_string_is(name, "choices") || json_peek(&walk->json) != JSON_ARRAY) {
+            json_skip(&walk->json);
             continue;
         }
         int position = 0;
-        for (json_enter_array(&walk.json); json_next_element(&walk.json);)
-            take_choice(&walk, position++);
+        for (json_enter_array(&walk->json); json_next_element(&walk->json);)
+            take_choice(walk, position++);
     }
+}
+
+void texts_each(struct slice answer, texts_visit *visit, void *arg)
+{
+    struct walk walk = {json_init(answer), visit, arg, 0, false};
+    take_all(&walk);
+}
+
+void texts_each_delta(struct slice message, texts_visit *visit, void *arg)
+{
+    struct walk walk = {json_init(message), visit, arg, 0, true};
+    take_all(&walk);
 }

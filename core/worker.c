@@ -572,6 +572,8 @@ int worker_run(const struct worker_settings *settings)
     shadow_init(&worker.world.shadows);
     worker.world.base = loop_new();
     worker.world.upstream = upstream_new(worker.world.base);
+    worker.world.rings = settings->rings;
+    worker.world.worker = settings->number;
     worker.world.bills = bills_new(settings->keys, settings->budget, settings->journals);
     if (!load_first(&worker, settings)) /* the loader could: the world changed, or memory ran out */
         return 3;

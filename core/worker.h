@@ -6,6 +6,7 @@ struct budget;
 struct canary;
 struct keys;
 struct limits;
+struct rings;
 
 struct worker_settings {
     const char *config_path;
@@ -19,6 +20,7 @@ struct worker_settings {
     struct canary *canary; /* the same */
     struct keys *keys;     /* and these */
     struct budget *budget;
+    struct rings *rings;
     const char *journals; /* the folder of what it owes the ledger */
     unsigned tried;       /* a generation that serves some, */
     int tried_fd;         /* and its snapshot; -1: none */

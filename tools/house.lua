@@ -97,7 +97,7 @@ local homes = {
   { prefix = "luaL_", files = lua_files },
   { prefix = "lua_", files = lua_files, shared = true }, -- our lua_*.h begin so too
   { prefix = "cJSON_", files = { "lua_json.c" } },
-  { prefix = "sqlite3_", files = { "ledger.c" } },
+  { prefix = "sqlite3_", files = { "ledger.c", "archive.c" } },
 }
 
 local function is_one_of(name, patterns)

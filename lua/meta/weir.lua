@@ -348,6 +348,11 @@ function weir.json.array(list) end
 ---@class weir.LedgerConfig
 ---@field timezone string|nil "UTC"; where the days, weeks and months of budgets begin
 ---@field answer_tokens integer|nil 4096; that a budget reserves where the request sets no limit
+---@field store weir.StoreConfig|nil none: no key may have prompts and answers stored
+
+---@class weir.StoreConfig
+---@field keep number|string for how long at most, in seconds or as "30d"; a key may choose less
+---@field most integer|nil 262144; bytes of a request, and of its answer; what is more is cut
 
 ---@class weir.Price dollars for a million tokens
 ---@field input number

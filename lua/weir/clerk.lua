@@ -1,13 +1,14 @@
 --- clerk.lua -- what the clerk answers: keys, teams, usage, requests, over HTTP.
 local clerk_request = require("weir.clerk_request")
 local refuse = require("weir.clerk_refuse")
+local store = require("weir.clerk_store")
 local text = require("weir.clerk_text")
 
 local LIST = { "name", "prefix", "state", "team", "models", "rpm", "tpm", "concurrent", "budget",
   "period", "spent", "reserved", "renews", "expires" }
 local SHEET = { "key", "old_until", "name", "prefix", "state", "team", "models", "labels", "rpm",
   "tpm", "concurrent", "budget", "period", "soft", "spent", "reserved", "left", "renews",
-  "in_flight", "expires", "created", "revoked" }
+  "in_flight", "expires", "store", "created", "revoked" }
 local REQUEST = { "id", "time", "key", "team", "model", "endpoint", "status", "code", "target",
   "first_ms", "total_ms", "prompt", "completion", "cached", "reasoning", "cost", "estimated",
   "generation" }
@@ -71,6 +72,19 @@ return function(host)
     local found = usage.request(request.name)
     if not request.wants_text then return 200, found end
     return 200, text.sheet(found, REQUEST) .. "\n" .. text.table(found.trail, TRAIL)
+  end
+
+  --- What its key has stored of it; the row of a request that is under way is yet to come.
+  function serve.texts(request)
+    host.settle()
+    local found = store.of(host, request.name)
+    if not found then
+      refuse(404, "nothing is stored of a request of that id: its key does not store, or its time "
+        .. "is over")
+    end
+    found.key, found.account = keys.name_of(found.account), nil
+    if not request.wants_text then return 200, found end
+    return 200, store.lines(found)
   end
 
   local function fault(problem)

@@ -126,6 +126,15 @@ return function(host)
     return find("team", value).id
   end
 
+  --- How long the key's texts are kept; the configuration must allow it.
+  local function read_store(value)
+    local read, problem = words.keep(value)
+    if read and host.texts_allowed() == 0 then
+      return nil, 'weir.lua allows no key to store texts: ledger = { store = { keep = "30d" } }'
+    end
+    return read, problem
+  end
+
   --- The columns that a request's members set; false is NULL.
   local function read_members(given)
     local columns = {}
@@ -136,6 +145,8 @@ return function(host)
       elseif name == "budget" then
         read, period = words.budget(value)
         if read == nil then problem = period else columns.period = read and period end
+      elseif name == "store" then
+        read, problem = read_store(value)
       elseif name == "expires" then
         if value == "never" then
           read = false
@@ -218,7 +229,7 @@ return function(host)
       spent = purse.spent, reserved = purse.reserved, in_flight = purse.inflight,
       left = row.budget and math.max(0, row.budget - purse.spent - purse.reserved) or nil,
       renews = time(purse.renews), expires = time(row.expires), created = time(row.created),
-      revoked = time(row.revoked),
+      revoked = time(row.revoked), store = row.store,
     }
   end
 
@@ -227,6 +238,13 @@ return function(host)
     host.each(function(row) names[row.id] = row.name end,
       "SELECT id, name FROM accounts WHERE kind = 'team'")
     return names
+  end
+
+  ---@param id number
+  ---@return string
+  function keys.name_of(id)
+    local row = ask("SELECT name FROM accounts WHERE id = ?1", id)[1]
+    return row and row.name or "-"
   end
 
   local function shown(id)
@@ -272,6 +290,12 @@ return function(host)
     local row = ask("SELECT * FROM accounts WHERE id = ?1", before.id)[1]
     publish(row)
     if row.period ~= before.period then settle_window(row) end
+    if columns.store ~= nil then -- what is there ends with it, at once where it is "none"
+      host.settle()
+      if not host.shorten_texts(row.id, columns.store or 0) then
+        refuse(500, "store: no more is stored; what is there cannot be removed now: try again")
+      end
+    end
     return shown(row.id)
   end
 

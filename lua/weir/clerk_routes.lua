@@ -11,9 +11,9 @@ end
 
 return {
   { "GET", "/keys", "list", kind = "key", query = { "format" } },
-  { "POST", "/keys", "add", kind = "key", members = with("name", "team", "expires") },
+  { "POST", "/keys", "add", kind = "key", members = with("name", "team", "expires", "store") },
   { "GET", "/keys/{name}", "show", kind = "key" },
-  { "POST", "/keys/{name}", "set", kind = "key", members = with("team", "expires") },
+  { "POST", "/keys/{name}", "set", kind = "key", members = with("team", "expires", "store") },
   { "POST", "/keys/{name}/rotate", "rotate", kind = "key", members = { "grace" } },
   { "POST", "/keys/{name}/revoke", "revoke", kind = "key" },
   { "GET", "/teams", "list", kind = "team", query = { "format" } },
@@ -24,4 +24,5 @@ return {
   { "GET", "/requests", "requests", query = { "key", "team", "model", "target", "status", "code",
     "since", "limit", "before", "format" } },
   { "GET", "/requests/{id}", "request" },
+  { "GET", "/requests/{id}/texts", "texts", is_private = true }, -- told over the unix socket alone
 }

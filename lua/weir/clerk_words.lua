@@ -45,6 +45,25 @@ function words.span(text)
   return tonumber(number) * SECONDS[unit]
 end
 
+--- How long texts are kept; "none" is not at all, false.
+---@return number|false|nil, string|nil
+function words.keep(text)
+  if text == "none" then return false end
+  local span = words.span(text)
+  if not span or span == 0 then return nil, 'must be a time such as "12h" or "30d", or "none"' end
+  return span
+end
+
+--- Seconds in the largest unit that divides them.
+---@param seconds number
+---@return string
+function words.show_span(seconds)
+  for _, unit in ipairs { "d", "h", "m" } do
+    if seconds % SECONDS[unit] == 0 then return ("%d%s"):format(seconds / SECONDS[unit], unit) end
+  end
+  return ("%ds"):format(seconds)
+end
+
 --- A share, "80%" or 0.8.
 ---@return number|false|nil, string|nil
 function words.share(text)

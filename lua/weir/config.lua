@@ -5,9 +5,9 @@
 local address = require("weir.address")
 local check = require("weir.check")
 local config_admin = require("weir.config_admin")
+local config_ledger = require("weir.config_ledger")
 local config_provider = require("weir.config_provider")
 local fetch = require("weir.fetch")
-local suggest = require("weir.suggest")
 local config = {}
 
 local MiB = 1024 * 1024
@@ -89,25 +89,6 @@ local function read_prices(c, path, value)
     end
   end
   return prices
-end
-
---- A name of the IANA time zone database.
-local function read_timezone(c, path, value)
-  if type(value) ~= "string" then
-    return c:wrong(path, 'a string like "Europe/Berlin"', value)
-  end
-  if #value > 60 or not value:find("^%a[%w_+/-]*$") then
-    return c:problem(path, 'must be the name of a time zone, like "Europe/Berlin" or "UTC"')
-  end
-  if value == "UTC" then return value end -- the C library takes an unknown name for it in silence
-  local is_there, folder, names = c.zone(value)
-  if is_there then return value end
-  if #names == 0 then
-    return c:problem(path, ('there are no time zones in %s: install tzdata, or say "UTC"')
-      :format(folder))
-  end
-  return c:problem(path, ('must be the name of a time zone in %s, like "Europe/Berlin" or "UTC"')
-    :format(folder), suggest(value, names))
 end
 
 --- The policies' own specs: a file, or a folder of *_spec.lua, seen from weir.lua's folder.
@@ -253,13 +234,7 @@ local SPEC = {
     reload = { kind = "members", members = { watch = { kind = "boolean", default = true } } },
     data = { kind = "string", default = "./data" },
     prices = { kind = "custom", read = read_prices },
-    ledger = {
-      kind = "members",
-      members = {
-        timezone = { kind = "custom", read = read_timezone, default = "UTC" },
-        answer_tokens = count(4096, 1, 10000000),
-      },
-    },
+    ledger = config_ledger.SPEC,
     admin = { kind = "custom", read = config_admin.read },
     providers = { kind = "custom", read = function(_, _, value) return value end },
     models = { kind = "custom", read = function(_, _, value) return value end },

@@ -34,6 +34,7 @@ describe("docs/openapi.yaml on the ledger", function()
     w = world.new()
     first = w:upstream("first")
     gateway = w:gateway { env = { TOKEN = described.TOKEN }, more = ledger.CONFIG
+      .. 'ledger = { store = { keep = "30d" } }, '
       .. 'admin = { listen = { "unix:data/admin.sock", "127.0.0.1:0" }, token = weir.env "TOKEN" },'
     }
     port = described.port(gateway)
@@ -69,7 +70,8 @@ describe("docs/openapi.yaml on the ledger", function()
 
     it(("describes that %s %s refuses any other"):format(method, path), function()
       local response = ask(method, at(path) .. "?nonesuch=1", "", path)
-      assert.equal(400, response.status)
+      assert.equal(route.is_private and 403 or 400, response.status)
+      if route.is_private then return end
       assert.matches("nonesuch: no such parameter here", response.json.error, 1, true)
       if method == "POST" then
         response = ask(method, at(path), { nonesuch = 1 }, path)
@@ -154,7 +156,7 @@ describe("docs/openapi.yaml on the ledger", function()
     local limits = { models = "default", labels = "env=prod", rpm = 60, tpm = "100k",
       concurrent = 8, budget = "1usd/month", soft = "80%", name = "all" }
     ask("POST", "/teams", limits, "/teams")
-    limits.team, limits.expires = "all", "90d"
+    limits.team, limits.expires, limits.store = "all", "90d", "30d"
     local added = ask("POST", "/keys", limits, "/keys").json
     local client = gateway:request { body = ledger.request(),
       headers = { authorization = "Bearer " .. added.key } }
@@ -177,11 +179,7 @@ describe("docs/openapi.yaml on the ledger", function()
   end)
 
   it("describes what is answered while the ledger cannot be opened", function()
-    local clerk
-    for _, pid in ipairs(gateway.process:children()) do
-      local maps = io.open(("/proc/%d/maps"):format(pid)):read("*a")
-      if maps:find("ledger.db-shm", 1, true) then clerk = pid end
-    end
+    local clerk = ledger.clerk(gateway)
     libc.C.kill(clerk, libc.SIGSTOP)
     for _, suffix in ipairs { "-wal", "-shm" } do
       os.remove(gateway.folder .. "/data/ledger.db" .. suffix)
