@@ -4,6 +4,7 @@
 #include "json.h"
 #include "loop.h"
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 void caller_write(struct caller *caller)
@@ -55,7 +56,7 @@ void caller_answer(struct caller *caller, int status, const struct buf *body)
                      body);
 }
 
-/* 401 names the scheme, 405 the methods: what RFC 9110 wants of them. */
+/* 401 names the scheme, the gate's 405 the methods: what RFC 9110 wants of them. */
 static const char *headers_of(int status)
 {
     if (status == 401)
@@ -63,7 +64,8 @@ static const char *headers_of(int status)
     return status == 405 ? "allow: GET, POST\r\n" : "";
 }
 
-void caller_answer_error(struct caller *caller, int status, const char *message)
+static void answer_error(struct caller *caller, int status, const char *headers,
+                         const char *message)
 {
     struct buf body = {0};
 
@@ -75,6 +77,20 @@ void caller_answer_error(struct caller *caller, int status, const char *message)
         buf_add_char(&body, '}');
     }
     caller_answer_as(caller, status, caller->wants_text ? "text/plain" : "application/json",
-                     headers_of(status), &body);
+                     headers, &body);
     buf_free(&body);
+}
+
+void caller_answer_error(struct caller *caller, int status, const char *message)
+{
+    answer_error(caller, status, headers_of(status), message);
+}
+
+void caller_answer_not_allowed(struct caller *caller, const char *method)
+{
+    char allow[32], message[64];
+
+    snprintf(allow, sizeof allow, "allow: %s\r\n", method);
+    snprintf(message, sizeof message, "%s is served there", method);
+    answer_error(caller, 405, allow, message);
 }

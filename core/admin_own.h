@@ -56,5 +56,7 @@ void caller_answer(struct caller *caller, int status, const struct buf *body);
 void caller_answer_as(struct caller *caller, int status, const char *type, const char *headers,
                       const struct buf *body);
 void caller_answer_error(struct caller *caller, int status, const char *message);
+/* 405: only that method is served there. */
+void caller_answer_not_allowed(struct caller *caller, const char *method);
 void caller_write(struct caller *caller); /* more of it */
 void caller_hang_up(struct caller *caller);

@@ -314,16 +314,15 @@ static bool read_query(struct caller *caller, const struct route *route, struct 
     return true;
 }
 
-static void refuse(struct caller *caller, bool is_known)
+static void refuse_path(struct caller *caller)
 {
     struct buf message = {0};
 
-    buf_add_text(&message, is_known ? "this method is not served there"
-                                    : "served are /keys, /teams, /usage, /requests,");
-    for (size_t i = 0; i < sizeof routes / sizeof *routes && !is_known; i++)
+    buf_add_text(&message, "served are /keys, /teams, /usage, /requests,");
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         buf_add_format(&message, "%s %s %s", i ? "," : "", routes[i].method, routes[i].path);
     buf_add_char(&message, '\0');
-    caller_answer_error(caller, is_known ? 405 : 404, message.ptr);
+    caller_answer_error(caller, 404, message.ptr);
     buf_free(&message);
 }
 
@@ -359,7 +358,6 @@ void admin_serve(struct admin *admin, struct caller *caller)
 {
     struct slice rest = buf_slice(&caller->bytes);
     struct slice method = cut(&rest, " ");
-    bool is_known = false;
 
     rest.ptr++; /* the gate has seen the blank */
     rest.len--;
@@ -368,17 +366,16 @@ void admin_serve(struct admin *admin, struct caller *caller)
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!slice_is(path, routes[i].path))
             continue;
-        is_known = true;
-        if (slice_is(method, routes[i].method)) {
-            if (read_query(caller, &routes[i], query))
-                routes[i].serve(admin, caller);
-            return;
-        }
+        if (!slice_is(method, routes[i].method)) /* a path has one */
+            caller_answer_not_allowed(caller, routes[i].method);
+        else if (read_query(caller, &routes[i], query))
+            routes[i].serve(admin, caller);
+        return;
     }
     if (clerk_answers(buf_slice(&caller->bytes)))
         pass(admin, caller);
     else
-        refuse(caller, is_known);
+        refuse_path(caller);
 }
 
 void admin_look(struct admin *admin, struct caller *caller)

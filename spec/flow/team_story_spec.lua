@@ -116,6 +116,12 @@ describe("a team", function()
       .. 'gen_ai_token_type="input"} (%d+)')
     assert.is_true(tonumber(tokens) > 0)
     assert.is_false(text:find("alice", 1, true) ~= nil)
+    local cost, spent = 0, 0
+    for dollars in text:gmatch("\nweir_model_cost_dollars_total{[^}]*} ([%d.e-]+)") do
+      cost = cost + tonumber(dollars)
+    end
+    for _, row in ipairs(ledger.ask(served, "usage").usage) do spent = spent + row.cost end
+    assert.is_true(math.abs(cost * 1e6 - spent) < 0.5)
     assert.equal("Europe/Berlin", cjson.decode(admin("/config")).ledger.timezone)
   end)
 
