@@ -12,22 +12,28 @@
 
 enum { BACKLOG = 4096 };
 
-static int bind_one(const struct addrinfo *address)
+static void set_option(int fd, int option, int value)
 {
-    int on = 1;
+    setsockopt(fd, SOL_SOCKET, option, &value, sizeof value);
+}
+
+static int bind_one(const struct addrinfo *address, bool is_shared)
+{
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    set_option(fd, SO_REUSEADDR, 1);
+    set_option(fd, SO_REUSEPORT, is_shared);
     if (bind(fd, address->ai_addr, address->ai_addrlen) || listen(fd, BACKLOG)) {
         close(fd);
         return -1;
     }
+    set_option(fd, SO_REUSEPORT, 0); /* nobody else is to share it */
     return fd;
 }
 
-int listener_open(const char *host, int port, struct buf *problem)
+static int open_one(const char *host, int port, bool is_shared, struct buf *problem)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found;
@@ -41,10 +47,25 @@ int listener_open(const char *host, int port, struct buf *problem)
         return -1;
     }
     for (struct addrinfo *at = found; at && fd < 0; at = at->ai_next)
-        fd = bind_one(at);
+        fd = bind_one(at, is_shared);
     freeaddrinfo(found);
     if (fd < 0)
         buf_add_format(problem, "cannot listen on %s:%d: %s", host, port, strerror(errno));
+    return fd;
+}
+
+int listener_open(const char *host, int port, struct buf *problem)
+{
+    return open_one(host, port, false, problem);
+}
+
+/* 127.0.0.1:4000 and *:4000 exclude each other (EADDRINUSE) unless both say that they share,
+ * the elder only now: socket(7), SO_REUSEPORT. */
+int listener_open_beside(int old_fd, const char *host, int port, struct buf *problem)
+{
+    set_option(old_fd, SO_REUSEPORT, 1);
+    int fd = open_one(host, port, true, problem);
+    set_option(old_fd, SO_REUSEPORT, 0);
     return fd;
 }
 

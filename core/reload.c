@@ -120,7 +120,8 @@ static bool open_next_listener(struct reload *reload)
 
     if (strcmp(now->host, next->host) == 0 && now->port == next->port)
         return may_listen(reload->listen_fd, next, &reload->problems);
-    reload->next_listen_fd = listener_open(next->host, next->port, &reload->problems);
+    reload->next_listen_fd =
+        listener_open_beside(reload->listen_fd, next->host, next->port, &reload->problems);
     if (reload->next_listen_fd >= 0)
         return true;
     buf_add_char(&reload->problems, '\n');

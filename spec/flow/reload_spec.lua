@@ -4,7 +4,6 @@
 local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
-local socket = require("spec.support.socket")
 local world = require("spec.support.world")
 
 --- Nothing but what the spec says reloads it.
@@ -302,37 +301,6 @@ describe("a reload", function()
   end)
 
   describe("of what the workers have from the master", function()
-    it("listens on another address, and no longer on the old", function()
-      local gateway = w:gateway { config = to("first") }
-      local free = socket.listen()
-      local old, port = gateway.port, free.port
-      local kept = gateway:connect()
-      free:close()
-      gateway:write("weir.lua", (to("first"):gsub("127.0.0.1:0", "127.0.0.1:" .. port)))
-      gateway:reload(2)
-      gateway.port = port
-      assert.equal(2, served_by(gateway, first))
-      kept:request { path = "/healthz" }
-      assert.equal(200, kept:read_response().status)
-      local deadline = libc.deadline()
-      while true do
-        local connection = socket.connect(old)
-        if not connection then break end
-        connection:close()
-        assert(libc.now() < deadline, "the old address still listens")
-      end
-    end)
-
-    it("refuses an address that is taken", function()
-      local taken = socket.listen()
-      local gateway = w:gateway { config = to("first") }
-      gateway:write("weir.lua", (to("first"):gsub("127.0.0.1:0", "127.0.0.1:" .. taken.port)))
-      gateway.process:signal(libc.SIGHUP)
-      gateway:wait_log("event=reload_refused", "cannot listen on 127.0.0.1:" .. taken.port)
-      assert.equal(1, served_by(gateway, first))
-      taken:close()
-    end)
-
     it("starts more workers, and drains those too many", function()
       local gateway = w:gateway { config = to("first") }
       gateway:write("weir.lua", (to("first"):gsub("workers = 1", "workers = 3")))
