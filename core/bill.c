@@ -4,8 +4,7 @@
  *
  * Whenever this process dies the clerk finds the slot and knows which half was done. */
 /* SPDX-License-Identifier: MIT */
-#include "bill.h"
-#include "budget.h"
+#include "bill_own.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
@@ -16,16 +15,7 @@
 enum { BYTES_A_TOKEN = 3 /* rather too many tokens than too few */ };
 
 static const int64_t RETRY_US = 1000000; /* to make a journal that could not be made */
-
-struct bills {
-    struct keys *keys;
-    struct budget *budget;
-    char *journals;
-    struct journal *journal; /* NULL: there is none now */
-    int seat;                /* -1: none yet */
-    int64_t retry_at_us;
-    bool has_failed; /* and the log knows */
-};
+static const int64_t SAY_US = 60 * 1000000;
 
 struct bill {
     struct bills *bills;
@@ -95,11 +85,14 @@ bool bills_allow(const struct bills *bills, const struct keys_account *account, 
            (!keys_get(bills->keys, account->team, &team) || keys_allow(&team, model));
 }
 
+/* Not a line a request: what is in the way may be so for hours. */
 static void log_missing(struct bills *bills, const char *why)
 {
-    if (bills->has_failed)
+    int64_t now_us = loop_now_us();
+
+    if (now_us < bills->say_at_us)
         return;
-    bills->has_failed = true;
+    bills->say_at_us = now_us + SAY_US;
     struct log_line line = log_begin(LOG_ERROR, "journal_unavailable");
     log_str(&line, "error", why);
     log_end(&line);
@@ -144,7 +137,6 @@ static int take(struct bills *bills, const struct keys_account *account, const c
         log_missing(bills, "no room: the ledger does not take what is in the journal");
         return -1;
     }
-    bills->has_failed = false;
     struct journal_slot *slot = journal_slot(bills->journal, at);
     slot->account = account->number;
     slot->team = account->team;
@@ -158,108 +150,6 @@ static int take(struct bills *bills, const struct keys_account *account, const c
 static struct journal_slot *slot_of(const struct bills *bills, int at)
 {
     return journal_slot(bills->journal, at);
-}
-
-/* ---- refusals ---- */
-
-static void say_money(char *to, size_t size, int64_t micro)
-{
-    snprintf(to, size, "$%lld.%06lld", (long long)(micro / 1000000), (long long)(micro % 1000000));
-    size_t len = strlen(to);
-    while (to[len - 1] == '0' && to[len - 3] != '.')
-        to[--len] = '\0';
-}
-
-static void say_renewal(struct bill_refusal *out, int64_t wait_us)
-{
-    size_t len = strlen(out->message);
-    time_t at = (time_t)((wall_us() + wait_us) / 1000000);
-    struct tm tm;
-    char when[32];
-
-    if (wait_us < 0) {
-        snprintf(out->message + len, sizeof out->message - len, "; it does not renew");
-        return;
-    }
-    gmtime_r(&at, &tm);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    snprintf(out->message + len, sizeof out->message - len, "; it renews at %s", when);
-}
-
-static void say_spent(struct bill_refusal *out, const char *whose, const char *name,
-                      const struct budget_refusal *seen)
-{
-    char limit[32], spent[32], needed[32];
-
-    say_money(limit, sizeof limit, seen->limit);
-    say_money(spent, sizeof spent, seen->spent);
-    say_money(needed, sizeof needed, seen->needed);
-    out->type = out->code = "insufficient_quota";
-    if (seen->needed)
-        snprintf(out->message, sizeof out->message,
-                 "the budget of the %s '%s' is %s, of which %s is spent or reserved: this request "
-                 "may cost %s",
-                 whose, name, limit, spent, needed);
-    else
-        snprintf(out->message, sizeof out->message, "the budget of the %s '%s' is spent: %s of %s",
-                 whose, name, spent, limit);
-    say_renewal(out, seen->wait_us);
-}
-
-static void refuse_for_now(struct bill_refusal *out, const char *message)
-{
-    *out = (struct bill_refusal){
-        .status = 503, .type = "server_error", .code = "ledger_unavailable", .retry_s = 5};
-    snprintf(out->message, sizeof out->message, "%s", message);
-}
-
-static void refuse(const struct bills *bills, const struct budget_refusal *seen, bool is_team,
-                   struct bill_refusal *out)
-{
-    static const char *const limits[] = {[BUDGET_RPM] = "requests a minute",
-                                         [BUDGET_TPM] = "tokens a minute",
-                                         [BUDGET_CONCURRENT] = "requests at once"};
-    const char *whose = is_team ? "team" : "key";
-    struct keys_account account = {0};
-
-    keys_get(bills->keys, seen->number, &account);
-    *out = (struct bill_refusal){.status = 429};
-    if (seen->word == BUDGET_UNKNOWN) {
-        refuse_for_now(out, "what this key may do is being changed; try again");
-        return;
-    }
-    if (seen->wait_us >= 0)
-        out->retry_s = seen->wait_us / 1000000 < 86400 ? (int)(seen->wait_us / 1000000) + 1 : 86400;
-    if (seen->word == BUDGET_SPENT) {
-        say_spent(out, whose, account.name, seen);
-        return;
-    }
-    out->type = "rate_limit_error";
-    out->code = "rate_limit_exceeded";
-    snprintf(out->message, sizeof out->message, "the %s '%s' may make %lld %s; try again in %d s",
-             whose, account.name, (long long)seen->limit, limits[seen->word], out->retry_s);
-}
-
-static bool refuse_unrecorded(const struct bills *bills, const struct keys_account *account,
-                              struct bill_refusal *out)
-{
-    struct keys_account team = {0};
-
-    if (!keys_get(bills->keys, account->team, &team))
-        team.has_budget = account->team != 0; /* it may have one */
-    if (!account->has_budget && !team.has_budget)
-        return false;
-    refuse_for_now(out, "what this request costs could not be recorded; keys with a budget wait "
-                        "until it can");
-    return true;
-}
-
-static void refuse_model(const struct keys_account *account, struct bill_refusal *out)
-{
-    *out = (struct bill_refusal){
-        .status = 403, .type = "invalid_request_error", .code = "model_not_allowed"};
-    snprintf(out->message, sizeof out->message, "the key '%s' may not ask for this model",
-             account->name);
 }
 
 /* ---- a request's ---- */
@@ -283,12 +173,12 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
 
     *bill = NULL;
     if (!bills_allow(bills, account, request->model)) {
-        refuse_model(account, refusal);
+        bill_refuse_model(account, refusal);
         return false;
     }
     int at = take(bills, account, request->id);
     if (at < 0)
-        return !refuse_unrecorded(bills, account, refusal);
+        return !bill_refuse_unrecorded(bills, account, refusal);
     struct journal_slot *slot = slot_of(bills, at);
     slot->endpoint = request->endpoint;
     slot->generation = request->generation;
@@ -296,7 +186,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
     if (!budget_enter(bills->budget, bills->seat, slot, request->tokens, loop_now_us(),
                       slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
-        refuse(bills, &seen, seen.number != account->number, refusal);
+        bill_refuse(bills, &seen, seen.number != account->number, refusal);
         return false;
     }
     journal_set(bills->journal, at, SLOT_OPEN);
@@ -438,7 +328,7 @@ bool bill_send(struct bill *bill, struct slice target, const struct bill_price *
     struct bills *bills = bill->bills;
     int at = take(bills, &bill->account, slot_of(bills, bill->at)->request);
     if (at < 0)
-        return !refuse_unrecorded(bills, &bill->account, refusal);
+        return !bill_refuse_unrecorded(bills, &bill->account, refusal);
     struct journal_slot *slot = slot_of(bills, at);
     slot->is_attempt = 1;
     slot->number = bill->items + 1;
@@ -448,7 +338,7 @@ bool bill_send(struct bill *bill, struct slice target, const struct bill_price *
     set_text(slot->code, sizeof slot->code, SLICE("cancelled"));
     if (!budget_reserve(bills->budget, bills->seat, slot, slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
-        refuse(bills, &seen, seen.number != bill->account.number, refusal);
+        bill_refuse(bills, &seen, seen.number != bill->account.number, refusal);
         return false;
     }
     journal_set(bills->journal, at, SLOT_OPEN);
@@ -494,21 +384,6 @@ static void add_up(struct bill *bill, const struct journal_slot *slot,
     bill->is_estimated = bill->is_estimated || slot->is_estimated;
 }
 
-/* Once a window, when the soft limit is passed. */
-static void log_low(struct bills *bills, int32_t number)
-{
-    struct keys_account account;
-
-    if (!number || !keys_get(bills->keys, number, &account))
-        return;
-    struct budget_purse purse = budget_look(bills->budget, number, wall_us() / 1000000);
-    struct log_line line = log_begin(LOG_WARN, "budget_low");
-    log_str(&line, "name", account.name);
-    log_int(&line, "spent", purse.spent);
-    log_int(&line, "budget", account.budget);
-    log_end(&line);
-}
-
 int64_t bill_item_end(struct bill_item *item, const struct bill_outcome *outcome)
 {
     struct chunk_usage usage;
@@ -524,7 +399,7 @@ int64_t bill_item_end(struct bill_item *item, const struct bill_outcome *outcome
     slot->first_ms = outcome->first_ms;
     slot->total_ms = outcome->total_ms;
     settling(bills, item->at);
-    log_low(bills, budget_settle(bills->budget, bills->seat, slot, slot->ended_us / 1000000));
+    budget_settle(bills->budget, bills->seat, slot, slot->ended_us / 1000000);
     add_up(item->bill, slot, &usage);
     journal_set(bills->journal, item->at, SLOT_CLOSED);
     release(item->bill);

@@ -13,6 +13,7 @@ struct bill;
 struct bill_item;
 struct bills;
 struct budget;
+struct tallies;
 
 struct bill_price { /* micro-dollars for a million tokens; all 0: free, or not known */
     int64_t input, cached, output, reasoning;
@@ -40,8 +41,9 @@ struct bill_request { /* all borrowed during the call */
 /* ---- a worker's ---- */
 
 struct bills *bills_new(struct keys *keys, struct budget *budget, const char *journals);
-void bills_free(struct bills *bills);            /* after all bills; accepts NULL */
-bool bills_are_ready(const struct bills *bills); /* the ledger's keys are loaded */
+void bills_free(struct bills *bills);                           /* after all bills; accepts NULL */
+void bills_meter(struct bills *bills, struct tallies *tallies); /* counts refusals from now on */
+bool bills_are_ready(const struct bills *bills);                /* the ledger's keys are loaded */
 /* Whose key the text is; false: nobody's that may come in. */
 bool bills_find(struct bills *bills, struct slice key, struct keys_account *account);
 /* Whether the key, and its team, may ask for the model. */
@@ -89,3 +91,6 @@ void bill_item_drop(struct bill_item *item);
 
 /* What so much usage costs, rounded up to a micro-dollar. */
 int64_t bill_cost(const struct bill_price *price, const struct chunk_usage *usage);
+
+/* Micro-dollars as $12.50: cents at least. */
+void bill_say_money(char *to, size_t size, int64_t micro);

@@ -7,59 +7,13 @@
  * One lock for all: it is held for a tenth of a microsecond.  The windows of requests and tokens
  * a minute are not noted: a death in between leaves one of them off by one request. */
 /* SPDX-License-Identifier: MIT */
-#include "budget.h"
-#include "quota.h"
+#include "budget_own.h"
 #include "shm.h"
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { RATE_RPM, RATE_TPM, RATES };
-
 static const int64_t MINUTE_US = 60 * 1000000;
 
-struct purse {
-    struct budget_purse money;
-    struct window rates[RATES];
-};
-
-struct note {
-    _Atomic int valid;
-    int seat, count;
-    uint64_t op;
-    struct {
-        int32_t number;
-        struct budget_purse money;
-    } to[2];
-};
-
-struct seat {
-    _Atomic int taken;
-    uint64_t given; /* the number of its last change */
-    _Atomic uint64_t applied;
-};
-
-struct budget {
-    pthread_mutex_t lock;
-    struct keys *keys;
-    uint64_t run;
-    _Atomic int loaded;
-    struct note note;
-    struct seat seats[BUDGET_SEATS + 1]; /* the clerk's last */
-    struct purse purses[KEYS_MAX];
-};
-
-struct change { /* of the key's and the team's purse, while the lock is held */
-    struct budget *budget;
-    int count;
-    struct keys_account account[2]; /* all zero but the number: what it may is not known now */
-    bool is_known[2];
-    struct budget_purse money[2];
-};
-
-static void lock(struct budget *budget);
 static void turn(struct budget_purse *money, int64_t wall_s);
 
 struct budget *budget_new(struct keys *keys)
@@ -108,31 +62,46 @@ void budget_loaded(struct budget *budget)
     atomic_store(&budget->loaded, 1);
 }
 
+void budget_set_health(struct budget *budget, const struct budget_health *health)
+{
+    atomic_store(&budget->is_failing, health->is_failing);
+    atomic_store(&budget->waiting, health->waiting);
+    atomic_store(&budget->fullest, health->fullest);
+}
+
+struct budget_health budget_get_health(const struct budget *budget)
+{
+    return (struct budget_health){.is_failing = atomic_load(&budget->is_failing),
+                                  .waiting = atomic_load(&budget->waiting),
+                                  .fullest = atomic_load(&budget->fullest)};
+}
+
 /* ---- changes ---- */
 
 static void apply(struct budget *budget)
 {
-    struct note *note = &budget->note;
+    struct budget_note *note = &budget->note;
 
     for (int i = 0; i < note->count; i++)
         budget->purses[note->to[i].number].money = note->to[i].money;
+    budget_post(budget);
     if (note->seat >= 0)
         atomic_store_explicit(&budget->seats[note->seat].applied, note->op, memory_order_release);
     atomic_store_explicit(&note->valid, 0, memory_order_release);
 }
 
-static void lock(struct budget *budget)
+void budget_lock(struct budget *budget)
 {
     if (shm_lock(&budget->lock) && atomic_load(&budget->note.valid))
         apply(budget);
 }
 
-static void unlock(struct budget *budget)
+void budget_unlock(struct budget *budget)
 {
     pthread_mutex_unlock(&budget->lock);
 }
 
-static void add_account(struct change *change, int32_t number)
+static void add_account(struct budget_change *change, int32_t number)
 {
     int at = change->count;
 
@@ -147,20 +116,20 @@ static void add_account(struct change *change, int32_t number)
 /* Whoever was killed in the midst of it has made it, once the lock has been taken after that. */
 bool budget_applied(struct budget *budget, int seat, uint64_t op)
 {
-    lock(budget);
-    unlock(budget);
+    budget_lock(budget);
+    budget_unlock(budget);
     return op && atomic_load(&budget->seats[seat].applied) >= op;
 }
 
 /* Copies of the purses as they stand now, under the lock until commit or unlock. */
-static void begin(struct change *change, struct budget *budget, const struct journal_slot *slot,
-                  int64_t wall_s)
+static void begin(struct budget_change *change, struct budget *budget,
+                  const struct journal_slot *slot, int64_t wall_s)
 {
     change->budget = budget;
-    change->count = 0;
+    change->count = change->notice_count = 0;
     add_account(change, slot->account);
     add_account(change, slot->team);
-    lock(budget);
+    budget_lock(budget);
     for (int i = 0; i < change->count; i++) {
         change->money[i] = budget->purses[change->account[i].number].money;
         turn(&change->money[i], wall_s);
@@ -168,10 +137,10 @@ static void begin(struct change *change, struct budget *budget, const struct jou
 }
 
 /* A slot's op is written first: whoever finds it later asks whether it was applied. */
-static void commit(struct change *change, int seat, uint64_t op)
+static void commit(struct budget_change *change, int seat, uint64_t op)
 {
     struct budget *budget = change->budget;
-    struct note *note = &budget->note;
+    struct budget_note *note = &budget->note;
 
     note->seat = seat;
     note->op = op;
@@ -180,9 +149,10 @@ static void commit(struct change *change, int seat, uint64_t op)
         note->to[i].number = change->account[i].number;
         note->to[i].money = change->money[i];
     }
+    budget_place(budget, change);
     atomic_store_explicit(&note->valid, 1, memory_order_release);
     apply(budget);
-    unlock(budget);
+    budget_unlock(budget);
 }
 
 uint64_t budget_next(struct budget *budget, int seat)
@@ -197,7 +167,7 @@ static void turn(struct budget_purse *money, int64_t wall_s)
     while (money->renews_s > money->starts_s && wall_s >= money->renews_s) {
         int64_t length_s = money->renews_s - money->starts_s;
         bool is_told = money->next_s > money->renews_s;
-        money->spent = 0;
+        money->spent = money->told = 0;
         money->starts_s = money->renews_s;
         money->renews_s = is_told ? money->next_s : money->renews_s + length_s;
         money->next_s = 0;
@@ -205,6 +175,25 @@ static void turn(struct budget_purse *money, int64_t wall_s)
 }
 
 /* ---- requests ---- */
+
+/* Unlocks; of the change nothing is made but that somebody is told, if the budget is at fault: what
+ * would not fit an unspent one is the request's own. */
+static void refuse(struct budget_change *change, int i, int64_t wall_s,
+                   const struct budget_refusal *refusal)
+{
+    struct budget *budget = change->budget;
+    struct budget_change only = {.budget = budget, .count = 1};
+
+    if (refusal->word != BUDGET_SPENT || refusal->needed > refusal->limit) {
+        budget_unlock(budget);
+        return;
+    }
+    only.account[0] = change->account[i];
+    only.money[0] = budget->purses[refusal->number].money;
+    turn(&only.money[0], wall_s);
+    budget_tell(&only, 0, BUDGET_GONE);
+    commit(&only, -1, 0);
+}
 
 static int64_t wait_of(struct window *window, int64_t limit, int64_t amount, int64_t now_us)
 {
@@ -220,7 +209,7 @@ static int64_t renewal_us(const struct budget_purse *money, int64_t wall_s)
     return money->renews_s ? (money->renews_s - wall_s) * 1000000 : -1;
 }
 
-static enum budget_word look(struct change *change, int i, int64_t tokens, int64_t now_us,
+static enum budget_word look(struct budget_change *change, int i, int64_t tokens, int64_t now_us,
                              int64_t wall_s, struct budget_refusal *refusal)
 {
     const struct keys_account *account = &change->account[i];
@@ -228,7 +217,7 @@ static enum budget_word look(struct change *change, int i, int64_t tokens, int64
     struct window *rates = change->budget->purses[account->number].rates;
 
     refusal->number = account->number;
-    refusal->wait_us = 0;
+    refusal->wait_us = refusal->needed = 0;
     if (!change->is_known[i])
         return BUDGET_UNKNOWN;
     refusal->limit = account->budget;
@@ -241,18 +230,18 @@ static enum budget_word look(struct change *change, int i, int64_t tokens, int64
     if (account->concurrent && money->inflight >= account->concurrent)
         return BUDGET_CONCURRENT;
     refusal->limit = account->rpm;
-    refusal->wait_us = wait_of(&rates[RATE_RPM], account->rpm, 1, now_us);
+    refusal->wait_us = wait_of(&rates[BUDGET_RATE_RPM], account->rpm, 1, now_us);
     if (refusal->wait_us)
         return BUDGET_RPM;
     refusal->limit = account->tpm;
-    refusal->wait_us = wait_of(&rates[RATE_TPM], account->tpm, tokens, now_us);
+    refusal->wait_us = wait_of(&rates[BUDGET_RATE_TPM], account->tpm, tokens, now_us);
     return refusal->wait_us ? BUDGET_TPM : BUDGET_GRANTED;
 }
 
 bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
                   int64_t now_us, int64_t wall_s, struct budget_refusal *refusal)
 {
-    struct change change;
+    struct budget_change change;
 
     slot->tokens_at_us = now_us;
     slot->tokens_held = tokens;
@@ -262,13 +251,13 @@ bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, in
         refusal->word = look(&change, i, tokens, now_us, wall_s, refusal);
         if (refusal->word == BUDGET_GRANTED)
             continue;
-        unlock(budget);
+        refuse(&change, i, wall_s, refusal);
         return false;
     }
     for (int i = 0; i < change.count; i++) {
         struct window *rates = budget->purses[change.account[i].number].rates;
-        window_add(&rates[RATE_RPM], MINUTE_US, now_us, 1);
-        window_add(&rates[RATE_TPM], MINUTE_US, now_us, tokens);
+        window_add(&rates[BUDGET_RATE_RPM], MINUTE_US, now_us, 1);
+        window_add(&rates[BUDGET_RATE_TPM], MINUTE_US, now_us, tokens);
         change.money[i].inflight++;
     }
     commit(&change, seat, slot->op);
@@ -278,13 +267,14 @@ bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, in
 void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
                   int64_t now_us)
 {
-    struct change change;
+    struct budget_change change;
 
     begin(&change, budget, slot, 0);
     for (int i = 0; i < change.count; i++) {
         struct window *rates = budget->purses[change.account[i].number].rates;
-        window_turn(&rates[RATE_TPM], MINUTE_US, now_us);
-        window_add(&rates[RATE_TPM], MINUTE_US, slot->tokens_at_us, tokens - slot->tokens_held);
+        window_turn(&rates[BUDGET_RATE_TPM], MINUTE_US, now_us);
+        window_add(&rates[BUDGET_RATE_TPM], MINUTE_US, slot->tokens_at_us,
+                   tokens - slot->tokens_held);
         change.money[i].inflight--;
     }
     commit(&change, seat, slot->op);
@@ -292,7 +282,7 @@ void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, in
 
 /* ---- attempts ---- */
 
-static bool fits(const struct change *change, int i, int64_t needed, int64_t wall_s,
+static bool fits(const struct budget_change *change, int i, int64_t needed, int64_t wall_s,
                  struct budget_refusal *refusal)
 {
     const struct keys_account *account = &change->account[i];
@@ -311,24 +301,19 @@ static bool fits(const struct change *change, int i, int64_t needed, int64_t wal
 bool budget_reserve(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s,
                     struct budget_refusal *refusal)
 {
-    struct change change;
+    struct budget_change change;
 
     slot->op = budget_next(budget, seat);
     begin(&change, budget, slot, wall_s);
     for (int i = 0; i < change.count; i++) {
         if (!fits(&change, i, slot->reserved, wall_s, refusal)) {
-            unlock(budget);
+            refuse(&change, i, wall_s, refusal);
             return false;
         }
         change.money[i].reserved += slot->reserved;
     }
     commit(&change, seat, slot->op);
     return true;
-}
-
-static bool warns(const struct keys_account *account, int64_t before, int64_t after)
-{
-    return account->has_budget && before < account->warns_at && after >= account->warns_at;
 }
 
 /* One that ended before the window began, though it comes after, is of the one before: so is its
@@ -340,30 +325,33 @@ static void spend(struct budget_purse *money, int64_t cost, int64_t ended_s)
         money->spent += cost;
 }
 
-int32_t budget_settle(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s)
+static bool is_low(const struct keys_account *account, const struct budget_purse *money)
 {
-    struct change change;
-    int32_t warned = 0;
+    return account->has_budget && account->warns_at < account->budget &&
+           money->spent >= account->warns_at;
+}
+
+void budget_settle(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s)
+{
+    struct budget_change change;
 
     begin(&change, budget, slot, wall_s);
     for (int i = 0; i < change.count; i++) {
-        int64_t before = change.money[i].spent;
         change.money[i].reserved -= slot->reserved;
         spend(&change.money[i], slot->cost, wall_s);
-        if (warns(&change.account[i], before, change.money[i].spent))
-            warned = change.account[i].number;
+        if (is_low(&change.account[i], &change.money[i]))
+            budget_tell(&change, i, BUDGET_LOW);
     }
     commit(&change, seat, slot->op);
-    return warned;
 }
 
 /* ---- looking ---- */
 
 struct budget_purse budget_look(struct budget *budget, int32_t number, int64_t wall_s)
 {
-    lock(budget);
+    budget_lock(budget);
     struct budget_purse money = budget->purses[number].money;
-    unlock(budget);
+    budget_unlock(budget);
     turn(&money, wall_s);
     return money;
 }
@@ -388,18 +376,21 @@ int64_t budget_left(struct budget *budget, const struct keys_account *account, i
 
 /* ---- the clerk ---- */
 
-static void change_one(struct change *change, struct budget *budget, int32_t number)
+static void change_one(struct budget_change *change, struct budget *budget, int32_t number)
 {
     change->budget = budget;
     change->count = 1;
+    change->notice_count = 0;
     change->account[0].number = number;
-    lock(budget);
+    budget_lock(budget);
     change->money[0] = budget->purses[number].money;
 }
 
 bool budget_set(struct budget *budget, int32_t number, const struct budget_purse *purse)
 {
-    struct change change;
+    struct budget_change change;
+    struct keys_account account;
+    bool is_known = keys_look(budget->keys, number, &account);
 
     change_one(&change, budget, number);
     bool is_same = change.money[0].total == purse->total;
@@ -408,6 +399,7 @@ bool budget_set(struct budget *budget, int32_t number, const struct budget_purse
         change.money[0].starts_s = purse->starts_s;
         change.money[0].renews_s = purse->renews_s;
         change.money[0].next_s = purse->next_s;
+        change.money[0].told = is_known && is_low(&account, &change.money[0]) ? BUDGET_LOW : 0;
     }
     commit(&change, -1, 0);
     return is_same;
@@ -416,7 +408,7 @@ bool budget_set(struct budget *budget, int32_t number, const struct budget_purse
 bool budget_renew(struct budget *budget, int32_t number, const struct budget_purse *window,
                   int64_t wall_s)
 {
-    struct change change;
+    struct budget_change change;
 
     change_one(&change, budget, number);
     turn(&change.money[0], wall_s);
@@ -431,7 +423,7 @@ bool budget_renew(struct budget *budget, int32_t number, const struct budget_pur
 void budget_add(struct budget *budget, const struct journal_slot *slot, uint64_t op, int64_t spent,
                 int64_t reserved)
 {
-    struct change change;
+    struct budget_change change;
 
     begin(&change, budget, slot, slot->ended_us / 1000000);
     for (int i = 0; i < change.count; i++) {
@@ -439,4 +431,13 @@ void budget_add(struct budget *budget, const struct journal_slot *slot, uint64_t
         change.money[i].reserved += reserved;
     }
     commit(&change, BUDGET_CLERK, op);
+}
+
+void budget_arm(struct budget *budget, int32_t number)
+{
+    struct budget_change change;
+
+    change_one(&change, budget, number);
+    change.money[0].told = 0;
+    commit(&change, -1, 0);
 }

@@ -13,6 +13,7 @@
 enum {
     BUDGET_SEATS = 2048,         /* workers, the dead that are not yet settled among them */
     BUDGET_CLERK = BUDGET_SEATS, /* the clerk's own, for what it does in nobody's place */
+    BUDGET_NOTICES = 1024,       /* that wait to be told */
 };
 
 struct budget;
@@ -39,6 +40,18 @@ struct budget_purse { /* as it stands; a plain value */
     int64_t reserved, inflight;
     int64_t starts_s, renews_s, next_s; /* wall clock; renews_s 0: never */
     int64_t total;                      /* spent since the memory was made */
+    int64_t told;                       /* in this window: budget_event, or'ed */
+};
+
+enum budget_event {
+    BUDGET_LOW = 1, /* the soft limit is passed */
+    BUDGET_GONE,    /* a first request is refused for want of money */
+};
+
+struct budget_notice { /* how it stood; a plain value */
+    enum budget_event event;
+    int32_t number;
+    int64_t budget, spent, reserved, renews_s;
 };
 
 struct budget *budget_new(struct keys *keys); /* in memory that children share; keys is borrowed */
@@ -58,15 +71,27 @@ void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, in
 /* The number of the change that closes a slot, for slot->op; before it is SETTLING. */
 uint64_t budget_next(struct budget *budget, int seat);
 
-/* An attempt may cost slot->reserved; and did cost slot->cost.  budget_settle gives the number of a
- * key or team that has passed its soft limit by that; 0: none has. */
+/* An attempt may cost slot->reserved; and did cost slot->cost. */
 bool budget_reserve(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s,
                     struct budget_refusal *refusal);
-int32_t budget_settle(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s);
+void budget_settle(struct budget *budget, int seat, struct journal_slot *slot, int64_t wall_s);
 
 struct budget_purse budget_look(struct budget *budget, int32_t number, int64_t wall_s);
 /* What the key may still spend, its team's budget considered; -1: any amount. */
 int64_t budget_left(struct budget *budget, const struct keys_account *account, int64_t wall_s);
+
+/* ---- what people are to be told: once a window, whichever worker comes to it ---- */
+
+/* A notice that nobody has said yet; false: there is none.  is_to_send: it stays, for
+ * budget_take_notice. */
+bool budget_hear_notice(struct budget *budget, bool is_to_send, struct budget_notice *notice);
+/* One to send; it is this worker's until it is dropped, or returned, as when a worker has died.
+ * -1: there is none. */
+int budget_take_notice(struct budget *budget, int worker, struct budget_notice *notice);
+void budget_drop_notice(struct budget *budget, int at);
+void budget_return_notices(struct budget *budget, int worker);
+/* How many found no room since it was asked. */
+uint64_t budget_lost_notices(struct budget *budget);
 
 /* ---- the clerk's ---- */
 
@@ -85,6 +110,19 @@ bool budget_renew(struct budget *budget, int32_t number, const struct budget_pur
  * budget_next gave for BUDGET_CLERK. */
 void budget_add(struct budget *budget, const struct journal_slot *slot, uint64_t op, int64_t spent,
                 int64_t reserved);
+
+/* Another budget, or another soft limit: what was told is told again when it comes to that. */
+void budget_arm(struct budget *budget, int32_t number);
+
+/* How the clerk fares, for whoever watches. */
+struct budget_health {
+    int64_t is_failing; /* 1: the ledger cannot be written */
+    int64_t waiting;    /* closed slots that it does not have yet */
+    int64_t fullest;    /* slots in use of the journal that has the most */
+};
+
+void budget_set_health(struct budget *budget, const struct budget_health *health);
+struct budget_health budget_get_health(const struct budget *budget);
 
 bool budget_is_loaded(const struct budget *budget);
 void budget_loaded(struct budget *budget); /* all keys are in: requests may come */

@@ -51,7 +51,7 @@ struct office {
         int at;
     } group[GROUP]; /* slots that the transaction holds */
     size_t grouped;
-    int64_t look_at_us, turn_at_us, retry_at_us;
+    int64_t look_at_us, turn_at_us, retry_at_us, health_at_us;
     bool has_failed; /* and the log knows */
 };
 
@@ -260,9 +260,30 @@ static bool hear(struct office *office)
 
 /* ---- the loop ---- */
 
+static void tell_health(struct office *office)
+{
+    struct budget_health health = {.is_failing = office->has_failed};
+
+    for (size_t i = 0; i < office->count; i++) {
+        int64_t used = 0;
+        for (int at = 0; at < JOURNAL_SLOTS; at++) {
+            enum journal_state state = journal_state(office->journals[i], at);
+            used += state != SLOT_FREE;
+            health.waiting += state == SLOT_CLOSED;
+        }
+        if (used > health.fullest)
+            health.fullest = used;
+    }
+    budget_set_health(office->work->budget, &health);
+}
+
 static void turn(struct office *office, int64_t now_us)
 {
     clerk_texts_take(office->texts);
+    if (now_us >= office->health_at_us) {
+        office->health_at_us = now_us + LOOK_US;
+        tell_health(office);
+    }
     if (now_us < office->retry_at_us)
         return;
     pass(office);

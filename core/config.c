@@ -3,6 +3,7 @@
 #include "config.h"
 #include "mem.h"
 #include "secret.h"
+#include "url.h"
 #include <lauxlib.h>
 #include <lua.h>
 
@@ -67,13 +68,19 @@ static void add_value(lua_State *L, struct buf *out)
         buf_add_text(out, lua_tostring(L, -1) ? lua_tostring(L, -1) : "");
 }
 
-static void add_line(struct provider *provider, struct buf *line)
+static char *take_line(struct buf *line)
 {
-    provider->headers =
-        mem_resize(provider->headers, (provider->header_count + 1) * sizeof *provider->headers);
-    provider->headers[provider->header_count++] = mem_dup(buf_slice(line));
+    char *text = mem_dup(buf_slice(line));
+
     explicit_bzero(line->base, line->capacity);
     buf_free(line);
+    return text;
+}
+
+static void add_line(char ***list, size_t *count, struct buf *line)
+{
+    *list = mem_resize(*list, (*count + 1) * sizeof **list);
+    (*list)[(*count)++] = take_line(line);
 }
 
 /* [provider, keys] are on top: what carries the i-th key, as a line of every request or apart. */
@@ -91,12 +98,10 @@ static void read_key(lua_State *L, struct provider *provider, size_t i, bool is_
     lua_rawgeti(L, -4, (int)i + 1);
     add_value(L, &line);
     if (is_only) {
-        add_line(provider, &line);
+        add_line(&provider->headers, &provider->header_count, &line);
     } else {
-        provider->keys[i] = (struct provider_key){.name = mem_dup(slice_of(header)),
-                                                  .value = mem_dup(buf_slice(&line))};
-        explicit_bzero(line.base, line.capacity);
-        buf_free(&line);
+        provider->keys[i] =
+            (struct provider_key){.name = mem_dup(slice_of(header)), .value = take_line(&line)};
     }
     lua_pop(L, 4);
 }
@@ -125,20 +130,21 @@ static void read_limits(lua_State *L, struct provider *provider)
     lua_pop(L, 1);
 }
 
-static void read_headers(lua_State *L, struct provider *provider)
+/* The headers of the table on top, as lines behind those that are there. */
+static void read_headers(lua_State *L, char ***lines, size_t *line_count)
 {
     struct buf line = {0};
 
-    lua_getfield(L, -1, "headers"); /* [provider, headers] */
+    lua_getfield(L, -1, "headers"); /* [table, headers] */
     size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     for (size_t i = 1; i <= count; i++) {
-        lua_rawgeti(L, -1, (int)i); /* [provider, headers, header] */
+        lua_rawgeti(L, -1, (int)i); /* [table, headers, header] */
         lua_getfield(L, -1, "name");
         buf_add_format(&line, "%s: ", lua_tostring(L, -1));
         lua_pop(L, 1);
         lua_getfield(L, -1, "value");
         add_value(L, &line);
-        add_line(provider, &line);
+        add_line(lines, line_count, &line);
         lua_pop(L, 2);
     }
     lua_pop(L, 1);
@@ -175,7 +181,7 @@ static void read_provider(lua_State *L, struct provider *provider)
     provider->done_required = text_is(L, "done", "required");
     provider->include_usage = flag_of(L, "include_usage");
     read_keys_of(L, provider);
-    read_headers(L, provider);
+    read_headers(L, &provider->headers, &provider->header_count);
     read_limits(L, provider);
     provider->drop = texts_of(L, "drop", &provider->drop_count);
     provider->quota_headers = texts_of(L, "quota_headers", &provider->quota_header_count);
@@ -218,6 +224,30 @@ static void read_models(lua_State *L, struct config *config)
         lua_pop(L, 1);
 }
 
+/* [ledger] */
+static void read_webhook(lua_State *L, struct config_webhook *webhook)
+{
+    struct buf text = {0};
+    struct url url;
+
+    lua_getfield(L, -1, "webhook"); /* [ledger, webhook] */
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "url");
+        add_value(L, &text);
+        lua_pop(L, 1);
+        webhook->is_private = flag_of(L, "private");
+        read_headers(L, &webhook->headers, &webhook->header_count);
+    }
+    if (text.len && !url_split(buf_slice(&text), &url)) {
+        webhook->base = mem_dup(url.base);
+        webhook->path = mem_dup(url.path);
+    }
+    if (text.capacity)
+        explicit_bzero(text.base, text.capacity);
+    buf_free(&text);
+    lua_pop(L, 1);
+}
+
 static void read_keys(lua_State *L, struct config *config)
 {
     lua_getfield(L, -1, "keys");
@@ -239,6 +269,7 @@ static void read_keys(lua_State *L, struct config *config)
         config->store_most = (size_t)number_of(L, "most");
     }
     lua_pop(L, 1);
+    read_webhook(L, &config->webhook);
     lua_pop(L, 1);
 }
 
@@ -361,20 +392,29 @@ void config_read(struct config *config, lua_State *L)
     read_log(L, config);
 }
 
+static void wipe_text(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    mem_free(text);
+}
+
+static void wipe_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        wipe_text(texts[i]);
+    mem_free(texts);
+}
+
 static void provider_fini(struct provider *provider)
 {
-    for (size_t i = 0; i < provider->header_count; i++) {
-        explicit_bzero(provider->headers[i], strlen(provider->headers[i]));
-        mem_free(provider->headers[i]);
-    }
+    wipe_texts(provider->headers, provider->header_count);
     for (size_t i = 0; provider->keys && i < provider->key_count; i++) {
-        explicit_bzero(provider->keys[i].value, strlen(provider->keys[i].value));
-        mem_free(provider->keys[i].value);
+        wipe_text(provider->keys[i].value);
         mem_free(provider->keys[i].name);
     }
     free_texts(provider->drop, provider->drop_count);
     free_texts(provider->quota_headers, provider->quota_header_count);
-    mem_free(provider->headers);
     mem_free(provider->keys);
     mem_free(provider->name);
     mem_free(provider->type);
@@ -404,6 +444,9 @@ void config_fini(struct config *config, lua_State *L)
     mem_free(config->data);
     mem_free(config->check);
     mem_free(config->timezone);
+    mem_free(config->webhook.base);
+    wipe_text(config->webhook.path);
+    wipe_texts(config->webhook.headers, config->webhook.header_count);
     for (size_t i = 0; i < config->fetch_count; i++)
         mem_free(config->fetch[i].base);
     mem_free(config->fetch);

@@ -71,6 +71,13 @@ struct fetch_host { /* whom weir.fetch may ask */
     bool is_private;
 };
 
+struct config_webhook { /* who is told of budgets; base NULL: nobody */
+    char *base, *path;
+    char **headers; /* lines "name: value", credentials among them */
+    size_t header_count;
+    bool is_private; /* it may be on somebody's own network */
+};
+
 struct config_tls {
     char *cert, *key; /* paths, as they were written */
     struct tls *made; /* by the loader */
@@ -98,6 +105,7 @@ struct config {
     int64_t answer_tokens; /* that a budget reserves where the request sets no limit */
     int64_t store_s;       /* for which keys may have their texts kept; 0: they may not */
     size_t store_most;     /* bytes of a request, and of its answer */
+    struct config_webhook webhook;
     struct provider *providers;
     size_t provider_count;
     struct model *models; /* by name; behind the last is that of "*", which has only a meter */

@@ -18,9 +18,12 @@ set(PARSERS
   core/keys.c
   core/journal.c
   core/budget.c
+  core/budget_notice.c
+  core/url.c
   core/estate.c
   core/period.c
   core/bill.c
+  core/bill_refusal.c
   core/quota.c
   core/lane.c
   core/need.c
@@ -94,6 +97,8 @@ set(GATEWAY
   core/peer.c
   core/connection.c
   core/fetch.c
+  core/webhook.c
+  core/notices.c
   core/policy.c
   core/policy_judge.c
   core/generation.c

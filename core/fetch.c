@@ -111,6 +111,7 @@ void fetch_free(struct fetch *fetch)
         return;
     event_del(&fetch->timer);
     upstream_cancel(fetch->transfer);
+    explicit_bzero(fetch->path, strlen(fetch->path)); /* a webhook's may be a secret */
     mem_free(fetch->path);
     buf_free(&fetch->body);
     mem_free(fetch);

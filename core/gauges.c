@@ -1,6 +1,7 @@
 /* gauges.c -- the master's own figures, beside the tables that workers add to. */
 /* SPDX-License-Identifier: MIT */
 #include "gauges.h"
+#include "budget.h"
 #include "canary.h"
 #include "crew.h"
 #include "lane.h"
@@ -183,6 +184,20 @@ static void add_texts(const struct rings *rings, struct buf *out)
                    (unsigned long long)rings_counted(rings, RINGS_DROPPED));
 }
 
+/* ---- the ledger ---- */
+
+static void add_ledger(const struct budget *budget, struct buf *out)
+{
+    struct budget_health health = budget_get_health(budget);
+
+    if (!budget_is_loaded(budget))
+        return;
+    add_gauge(out, "weir_ledger_failing", health.is_failing);
+    add_gauge(out, "weir_ledger_waiting", health.waiting);
+    buf_add_format(out, "# TYPE weir_journal_used_ratio gauge\nweir_journal_used_ratio %.4f\n",
+                   (double)health.fullest / JOURNAL_SLOTS);
+}
+
 /* ---- versions ---- */
 
 static void add_canary(const struct reload *reload, const struct crew *crew, struct buf *out)
@@ -219,6 +234,7 @@ void gauges_write(const struct reload *reload, const struct crew *crew, struct b
     add_pulses(crew, metrics_tallies(metrics), out);
     add_providers(crew->start.limits, out);
     add_texts(crew->start.rings, out);
+    add_ledger(crew->start.budget, out);
     tallies_write(metrics_tallies(metrics), out);
     metrics_write(metrics, out);
 }

@@ -23,8 +23,9 @@ struct keys_account {   /* a key or a team; a plain value */
     int64_t budget, warns_at; /* micro-dollars a window; warns_at: the soft limit, or the budget */
     int64_t expires_s;        /* wall clock; 0: never */
     int64_t store_s;          /* for which its texts are kept; 0: they are not stored */
-    bool is_revoked;
+    bool is_revoked, is_team;
     char name[KEYS_NAME];     /* from here on keys_look leaves out */
+    char period[8];           /* of the budget: "day", "week", "month", "total" */
     char models[KEYS_MODELS]; /* names, each with a comma behind it; empty: any */
     char labels[KEYS_LABELS]; /* name=value, each with a newline behind it */
 };

@@ -127,8 +127,11 @@ static int keys_publish(lua_State *L)
 
     lua_getfield(L, 1, "budget");
     account.has_budget = !lua_isnil(L, -1);
-    lua_pop(L, 1);
+    lua_getfield(L, 1, "kind");
+    account.is_team = lua_tostring(L, -1) && strcmp(lua_tostring(L, -1), "team") == 0;
+    lua_pop(L, 2);
     text_in(L, "name", account.name, sizeof account.name);
+    text_in(L, "period", account.period, sizeof account.period);
     text_in(L, "models", account.models, sizeof account.models);
     text_in(L, "labels", account.labels, sizeof account.labels);
     lua_pushboolean(L, keys_put(clerk_of(L)->with.keys, &account));
@@ -225,6 +228,13 @@ static int budget_set_purse(lua_State *L)
     };
     lua_pushboolean(L, budget_set(clerk_of(L)->with.budget, number, &purse));
     return 1;
+}
+
+/* arm(id): what was told of its budget is told again */
+static int budget_arm_purse(lua_State *L)
+{
+    budget_arm(clerk_of(L)->with.budget, (int32_t)luaL_checknumber(L, 1));
+    return 0;
 }
 
 /* renew(id, starts, renews, next) -> false: another window runs there */
@@ -343,6 +353,7 @@ static void push_host(lua_State *L, struct lua_clerk *clerk)
         {"publish", keys_publish},
         {"publish_digest", keys_publish_digest},
         {"purse", budget_purse_of},
+        {"arm", budget_arm_purse},
         {"renew", budget_renew_purse},
         {"secret", keys_secret},
         {"set_purse", budget_set_purse},

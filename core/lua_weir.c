@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "secret.h"
 #include "sources.h"
+#include "url.h"
 #include <linux/limits.h>
 #include <stdlib.h>
 
@@ -75,6 +76,15 @@ static int host_is_secret(lua_State *L)
 {
     luaL_checkany(L, 1);
     lua_pushboolean(L, lua_weir_secret(L, 1) != NULL);
+    return 1;
+}
+
+/* url_problem(secret): why it is no URL, or nil */
+static int host_url_problem(lua_State *L)
+{
+    struct url url;
+
+    lua_pushstring(L, url_split(secret_text(lua_weir_secret(L, 1)), &url));
     return 1;
 }
 
@@ -476,6 +486,7 @@ void lua_weir_push_host(lua_State *L)
         {"sleep", host_sleep},
         {"target", lua_target_new},
         {"time", host_time},
+        {"url_problem", host_url_problem},
         {"where", host_where},
         {"zone", lua_zone_find},
         {NULL, NULL},

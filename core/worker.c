@@ -13,6 +13,7 @@
 #include "loop.h"
 #include "mem.h"
 #include "metrics.h"
+#include "notices.h"
 #include "policy.h"
 #include "pulse.h"
 #include "secret.h"
@@ -476,6 +477,12 @@ static struct tls *tls_of(const struct generation *generation)
     return tls ? tls->made : NULL;
 }
 
+static void count_refusals(struct worker *worker)
+{
+    if (config_of(worker)->has_ledger)
+        bills_meter(worker->world.bills, metrics_tallies(limits_metrics(worker->world.limits)));
+}
+
 static void on_switch(void *arg, struct generation *generation, int listen_fd)
 {
     struct worker *worker = arg;
@@ -484,6 +491,7 @@ static void on_switch(void *arg, struct generation *generation, int listen_fd)
 
     worker->world.generation = generation;
     open_log(worker);
+    count_refusals(worker);
     client_server_limit(worker->server, &limits);
     client_server_secure(worker->server, tls_of(generation));
     if (listen_fd >= 0 && worker->draining)
@@ -503,17 +511,33 @@ static struct tally_pulse look_at(const void *arg)
                                 .shadows = (int64_t)worker->world.shadows.count};
 }
 
-static void serve(struct worker *worker, int listen_fd, int number)
+static const struct config *config_now(void *arg)
+{
+    return config_of(arg);
+}
+
+static void serve(struct worker *worker, const struct worker_settings *settings)
 {
     struct tallies *tallies = metrics_tallies(limits_metrics(worker->world.limits));
     struct client_limits limits = limits_of(config_of(worker));
 
     worker->server = client_server_new(worker->world.base, &limits, on_request, worker);
     client_server_secure(worker->server, tls_of(worker->world.generation));
-    client_server_listen(worker->server, listen_fd);
+    client_server_listen(worker->server, settings->listen_fd);
     generations_start(worker->generations);
-    struct pulse *pulse = pulse_new(worker->world.base, tallies, number, look_at, worker);
+    struct pulse *pulse = pulse_new(worker->world.base, tallies, settings->number, look_at, worker);
+    struct notices *notices = notices_new(&(struct notices_settings){
+        .base = worker->world.base,
+        .upstream = worker->world.upstream,
+        .keys = settings->keys,
+        .budget = settings->budget,
+        .tallies = tallies,
+        .worker = settings->number,
+        .config = config_now,
+        .arg = worker,
+    });
     event_base_dispatch(worker->world.base);
+    notices_free(notices);
     pulse_free(pulse);
     client_server_free(worker->server);
 }
@@ -581,8 +605,9 @@ int worker_run(const struct worker_settings *settings)
         generations_try(worker.generations, settings->tried, settings->tried_fd);
     generations_refuse(worker.generations, settings->refused);
     open_log(&worker);
+    count_refusals(&worker);
     add_signals(&worker);
-    serve(&worker, settings->listen_fd, settings->number);
+    serve(&worker, settings);
     free_all(&worker);
     return 0;
 }

@@ -349,10 +349,17 @@ function weir.json.array(list) end
 ---@field timezone string|nil "UTC"; where the days, weeks and months of budgets begin
 ---@field answer_tokens integer|nil 4096; that a budget reserves where the request sets no limit
 ---@field store weir.StoreConfig|nil none: no key may have prompts and answers stored
+---@field webhook string|weir.Secret|weir.WebhookConfig|nil whom to tell of budgets: a URL
 
 ---@class weir.StoreConfig
 ---@field keep number|string for how long at most, in seconds or as "30d"; a key may choose less
 ---@field most integer|nil 262144; bytes of a request, and of its answer; what is more is cut
+
+---Whom to tell that a budget runs low or is spent.
+---@class weir.WebhookConfig
+---@field url string|weir.Secret
+---@field headers table<string, string|weir.Secret>|nil
+---@field private boolean|nil true: it may be on a private network
 
 ---@class weir.Price dollars for a million tokens
 ---@field input number

@@ -296,6 +296,7 @@ return function(host)
         refuse(500, "store: no more is stored; what is there cannot be removed now: try again")
       end
     end
+    if columns.budget ~= nil or columns.soft ~= nil then host.arm(row.id) end
     return shown(row.id)
   end
 

@@ -1,5 +1,7 @@
---- config_ledger.lua -- what the ledger does: `ledger = { timezone, answer_tokens, store }`.
+--- config_ledger.lua -- what the ledger does: `ledger = { timezone, answer_tokens, store,
+--- webhook }`.
 local check = require("weir.check")
+local config_webhook = require("weir.config_webhook")
 local suggest = require("weir.suggest")
 local words = require("weir.clerk_words")
 
@@ -60,6 +62,7 @@ return {
       timezone = { kind = "custom", read = read_timezone, default = "UTC" },
       answer_tokens = { kind = "number", default = 4096, min = 1, max = 10000000, integer = true },
       store = { kind = "custom", read = read_store },
+      webhook = { kind = "custom", read = config_webhook.read },
     },
   },
 }

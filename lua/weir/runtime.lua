@@ -131,6 +131,16 @@ local function missing_secrets(settings, problems)
   local keys = type(settings.keys) == "table" and settings.keys or {}
   for i, key in ipairs(keys) do look(("keys[%d]"):format(i), key) end
   look("admin.token", settings.admin.token)
+  local webhook = settings.ledger.webhook
+  if webhook then
+    look("ledger.webhook", webhook.url)
+    for _, header in ipairs(webhook.headers) do
+      look("ledger.webhook.headers." .. header.name, header.value)
+    end
+    local problem = host.is_secret(webhook.url) and webhook.url.is_set
+      and host.url_problem(webhook.url)
+    if problem then problems[#problems + 1] = { path = "ledger.webhook", message = problem } end
+  end
   for _, provider in ipairs(settings.providers or {}) do
     for n, key in ipairs(provider.keys) do
       local member = #provider.keys == 1 and ".key" or (".keys[%d]"):format(n)

@@ -2,6 +2,7 @@
 ---
 --- A secret is shown by where it is from. What might hold one that was written into the file, the
 --- text of a header, is left out.
+local config_webhook = require("weir.config_webhook")
 local targets = require("weir.targets")
 
 local function is_plain(value)
@@ -48,6 +49,8 @@ return function(settings, host)
   for name, value in pairs(settings) do shown[name] = plain(value, host) end
   host.json_array(shown.admin.hosts) -- empty ones are lists, too
   host.json_array(shown.policy.fetch)
+  local webhook = settings.ledger.webhook
+  shown.ledger.webhook = webhook and config_webhook.show(webhook, host)
   if settings.keys ~= "ledger" then
     shown.keys = list(settings.keys, host, function(key) return plain(key, host) end)
   end

@@ -2,6 +2,7 @@
 -- held to the program that reads it, where that is there.
 
 local gateway = require("spec.support.gateway")
+local ledger = require("spec.support.ledger")
 local json = require("dkjson")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
@@ -44,9 +45,10 @@ describe("the team's example", function()
 
   it("has a dashboard of series that there are", function()
     local first = w:upstream("first")
-    local started = w:gateway { models = '    default = waterfall { "first/m" }, '
-      .. 'bad = function() error("x") end,' }
-    local client = started:chat { stream = true }
+    local started = w:gateway { more = ledger.CONFIG, models =
+      '    default = waterfall { "first/m" }, bad = function() error("x") end,' }
+    local headers = ledger.key(started, "alice")
+    local client = started:chat { stream = true, headers = headers }
     local provider = first:stream(openai.content("a"))
     client:read_head()
     client:read_chunk()
@@ -55,7 +57,7 @@ describe("the team's example", function()
     provider:send_chunk(openai.finish .. openai.usage .. openai.done)
     provider:finish_stream()
     client:read_chunks()
-    started:chat { model = "bad" }:read_response()
+    started:chat { model = "bad", headers = headers }:read_response()
     started:wait_log("event=request", "model=bad")
     local metrics = started:ask_admin("/metrics")
     local panels = json.decode(read("examples/team/grafana.json")).panels

@@ -1,0 +1,30 @@
+/* bill_own.h -- what the files of the bills share: bill.c opens and closes them, bill_refusal.c
+ * words why there is none.  Nobody else includes it. */
+/* SPDX-License-Identifier: MIT */
+#pragma once
+#include "bill.h"
+#include "budget.h"
+#include "journal.h"
+
+struct tally;
+
+enum { BILL_LIMITS = BUDGET_CONCURRENT + 1 };
+
+struct bills {
+    struct keys *keys;
+    struct budget *budget;
+    char *journals;
+    struct journal *journal; /* NULL: there is none now */
+    int seat;                /* -1: none yet */
+    int64_t retry_at_us;
+    int64_t say_at_us; /* when the log may be told again that there is no room */
+    struct tally *refused[2][BILL_LIMITS], *unavailable, *unrecorded; /* NULL: not counted */
+};
+
+/* Each fills out, and counts it. */
+void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is_team,
+                 struct bill_refusal *out);
+void bill_refuse_model(const struct keys_account *account, struct bill_refusal *out);
+/* There is no room to record it.  False: it goes unrecorded, as no budget asks for a record. */
+bool bill_refuse_unrecorded(struct bills *bills, const struct keys_account *account,
+                            struct bill_refusal *out);
