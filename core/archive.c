@@ -24,7 +24,7 @@ static const char schema[] =
     " PRIMARY KEY(text, number));"
     "PRAGMA user_version=1;";
 
-enum statement { ADD, ADD_PART, SHORTEN, SWEEP_PARTS, SWEEP, EACH, STATEMENTS };
+enum statement { ADD, ADD_PART, SHORTEN, END_OLDEST, BYTES, SWEEP_PARTS, SWEEP, EACH, STATEMENTS };
 
 #define ENDED "(SELECT id FROM texts WHERE ends <= ?1 ORDER BY ends, id LIMIT ?2)"
 
@@ -34,6 +34,10 @@ static const char *const statements[STATEMENTS] = {
     [ADD_PART] = "INSERT INTO parts VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
     [SHORTEN] = "UPDATE texts SET ends = min(time + ?2, ?3) WHERE (key = ?1 OR ?1 = 0)"
                 " AND ends > min(time + ?2, ?3)",
+    [END_OLDEST] = "UPDATE texts SET ends = ?1 WHERE id IN (SELECT id FROM texts WHERE ends > ?1"
+                   " ORDER BY id LIMIT ?2)",
+    [BYTES] = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count,"
+              " pragma_freelist_count, pragma_page_size",
     [SWEEP_PARTS] = "DELETE FROM parts WHERE text IN " ENDED,
     [SWEEP] = "DELETE FROM texts WHERE id IN " ENDED,
     [EACH] = "SELECT side, key, time, ends, kind, choice, bytes, said FROM texts t JOIN parts p"
@@ -172,20 +176,37 @@ bool archive_shorten(struct archive *archive, int32_t account, int64_t keep_s, i
     return step(statement);
 }
 
-static bool sweep_with(struct archive *archive, enum statement which, int64_t now_us)
+static bool end_with(struct archive *archive, enum statement which, int count, int64_t now_us)
 {
     sqlite3_stmt *statement = archive->made[which];
 
     sqlite3_bind_int64(statement, 1, now_us);
-    sqlite3_bind_int(statement, 2, ARCHIVE_SWEEP);
+    sqlite3_bind_int(statement, 2, count);
     return step(statement);
+}
+
+bool archive_end_oldest(struct archive *archive, int count, int64_t now_us)
+{
+    return end_with(archive, END_OLDEST, count, now_us);
+}
+
+int64_t archive_bytes(struct archive *archive)
+{
+    sqlite3_stmt *statement = archive->made[BYTES];
+    int64_t bytes = 0;
+
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        bytes = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    return bytes;
 }
 
 int archive_sweep(struct archive *archive, int64_t now_us)
 {
     if (!archive_begin(archive))
         return -1;
-    if (!sweep_with(archive, SWEEP_PARTS, now_us) || !sweep_with(archive, SWEEP, now_us)) {
+    if (!end_with(archive, SWEEP_PARTS, ARCHIVE_SWEEP, now_us) ||
+        !end_with(archive, SWEEP, ARCHIVE_SWEEP, now_us)) {
         archive_rollback(archive);
         return -1;
     }

@@ -46,6 +46,9 @@ enum { ARCHIVE_SWEEP = 200 };
 /* Removes ARCHIVE_SWEEP texts that have ended, or fewer when there are no more; gives how many, -1:
  * it cannot. */
 int archive_sweep(struct archive *archive, int64_t now_us);
+/* So many of the oldest end now. */
+bool archive_end_oldest(struct archive *archive, int count, int64_t now_us);
+int64_t archive_bytes(struct archive *archive); /* that texts take in the file; 0: not known */
 /* After sweeps: no file has a copy any more, and some room goes back to the system. */
 void archive_tidy(struct archive *archive);
 

@@ -11,8 +11,12 @@
 #include "transcript.h"
 #include <stdio.h>
 
+enum { SPARE = 16 /* a part of the room, that is made when it is full */, SHED_TEXTS = 8 };
+
 static const int64_t RETRY_US = 1000000; /* after a failure */
 static const int64_t SWEEP_US = 100000;  /* of a turn: journals wait meanwhile */
+
+static void shed(struct clerk_texts *texts);
 
 struct clerk_texts {
     char *path;
@@ -24,6 +28,7 @@ struct clerk_texts {
     uint64_t added;          /* in this transaction */
     int64_t allowed_s;       /* what is there was last shortened to */
     int64_t retry_at_us;
+    bool is_over;    /* there are more than the room is for */
     bool is_open;    /* a transaction is */
     bool is_failing; /* it cannot be made */
     bool has_failed; /* and the log knows */
@@ -186,6 +191,8 @@ void clerk_texts_take(struct clerk_texts *texts)
         rings_count(texts->rings, RINGS_STORED, texts->added);
         if (texts->added)
             log_recovery(texts);
+        if (texts->added || texts->is_over)
+            shed(texts);
     } else if (texts->archive) {
         log_failure(texts, archive_problem(texts->archive));
         archive_rollback(texts->archive);
@@ -213,10 +220,39 @@ static void sweep(struct clerk_texts *texts)
     log_end(&line);
 }
 
+static void log_over(const struct clerk_texts *texts, int64_t bytes, int64_t room)
+{
+    struct log_line line = log_begin(LOG_WARN, "texts_over_room");
+    log_int(&line, "bytes", bytes);
+    log_int(&line, "room", room);
+    log_end(&line);
+}
+
+/* Where there are more than room is for, the oldest go, and a little more: so it is seldom. */
+static void shed(struct clerk_texts *texts)
+{
+    int64_t room = rings_allowed(texts->rings).room, until_us = loop_now_us() + SWEEP_US;
+    int64_t bytes = archive_bytes(texts->archive);
+
+    if (room && bytes > room && !texts->is_over)
+        log_over(texts, bytes, room);
+    texts->is_over = room && bytes > (texts->is_over ? room - room / SPARE : room);
+    if (!texts->is_over)
+        return;
+    do {
+        if (!archive_end_oldest(texts->archive, SHED_TEXTS, wall_us()) ||
+            archive_sweep(texts->archive, wall_us()) < 0) {
+            log_failure(texts, archive_problem(texts->archive));
+            return;
+        }
+    } while (archive_bytes(texts->archive) > room - room / SPARE && loop_now_us() < until_us);
+    archive_tidy(texts->archive);
+}
+
 /* A configuration that allows less holds for what is there, too. */
 static void follow(struct clerk_texts *texts)
 {
-    int64_t allowed_s = rings_allowed(texts->rings);
+    int64_t allowed_s = rings_allowed(texts->rings).keep_s;
 
     if (allowed_s == texts->allowed_s)
         return;
@@ -236,7 +272,7 @@ void clerk_texts_turn(struct clerk_texts *texts)
 
 int64_t clerk_texts_allowed(const struct clerk_texts *texts)
 {
-    return rings_allowed(texts->rings);
+    return rings_allowed(texts->rings).keep_s;
 }
 
 bool clerk_texts_shorten(struct clerk_texts *texts, int32_t account, int64_t keep_s)

@@ -267,6 +267,7 @@ static void read_keys(lua_State *L, struct config *config)
     if (lua_istable(L, -1)) {
         config->store_s = (int64_t)number_of(L, "keep");
         config->store_most = (size_t)number_of(L, "most");
+        config->store_room = (int64_t)number_of(L, "room");
     }
     lua_pop(L, 1);
     read_webhook(L, &config->webhook);

@@ -105,6 +105,7 @@ struct config {
     int64_t answer_tokens; /* that a budget reserves where the request sets no limit */
     int64_t store_s;       /* for which keys may have their texts kept; 0: they may not */
     size_t store_most;     /* bytes of a request, and of its answer */
+    int64_t store_room;    /* bytes of all of them */
     struct config_webhook webhook;
     struct provider *providers;
     size_t provider_count;

@@ -151,7 +151,7 @@ static int64_t turn(struct gateway *gateway)
     reap(gateway);
     due_us = reload_turn(gateway->reload, now_us);
     clerk_want(gateway->clerk, reload_current(gateway->reload)->has_ledger);
-    rings_allow(gateway->crew.start.rings, reload_current(gateway->reload)->store_s);
+    rings_allow(gateway->crew.start.rings, reload_current(gateway->reload)->store);
     due_us = sooner(due_us, clerk_turn(gateway->clerk, now_us));
     if (!reload_is_telling(gateway->reload) && clerk_is_ready(gateway->clerk))
         due_us = sooner(due_us, crew_turn(&gateway->crew, now_us));

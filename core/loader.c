@@ -205,7 +205,7 @@ static int tell_facts(int fd, const char *path, struct generation *generation, i
         .canary_ms = config->canary.time_ms,
         .has_keys = config->key_count > 0 || config->has_ledger,
         .has_ledger = config->has_ledger,
-        .store_s = config->store_s,
+        .store = {config->store_s, config->store_room},
         .watches = config->watches,
         .log_level = config->log_level,
         .log_format = config->log_format,

@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "doors.h"
 #include "log.h"
+#include "ring.h"
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -39,11 +40,11 @@ struct version { /* a version of weir.lua, as the master has it */
     int canary_requests;
     int64_t canary_ms;
     bool has_keys;
-    int64_t tls_ends;  /* Unix time; 0: no TLS */
-    bool has_ledger;   /* keys = "ledger", */
-    char timezone[64]; /* and where its days begin */
-    int64_t store_s;   /* for which texts may be kept; 0: none may */
-    bool watches;      /* a changed file is a reload */
+    int64_t tls_ends;        /* Unix time; 0: no TLS */
+    bool has_ledger;         /* keys = "ledger", */
+    char timezone[64];       /* and where its days begin */
+    struct rings_rule store; /* of texts */
+    bool watches;            /* a changed file is a reload */
     enum log_level log_level;
     enum log_format log_format;
     struct doors_plan doors;

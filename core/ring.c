@@ -23,7 +23,7 @@ struct ring {
 };
 
 struct rings {
-    _Atomic int64_t keep_s;
+    _Atomic int64_t keep_s, room;
     _Atomic uint64_t counts[2];
     struct ring list[RING_COUNT];
 };
@@ -38,14 +38,15 @@ void rings_free(struct rings *rings)
     shm_free(rings, sizeof *rings);
 }
 
-void rings_allow(struct rings *rings, int64_t keep_s)
+void rings_allow(struct rings *rings, struct rings_rule rule)
 {
-    atomic_store(&rings->keep_s, keep_s);
+    atomic_store(&rings->room, rule.room);
+    atomic_store(&rings->keep_s, rule.keep_s);
 }
 
-int64_t rings_allowed(const struct rings *rings)
+struct rings_rule rings_allowed(const struct rings *rings)
 {
-    return atomic_load(&rings->keep_s);
+    return (struct rings_rule){atomic_load(&rings->keep_s), atomic_load(&rings->room)};
 }
 
 void rings_count(struct rings *rings, enum rings_count what, uint64_t more)

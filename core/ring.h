@@ -18,10 +18,14 @@ struct rings;
 struct rings *rings_new(void); /* in memory that children share; aborts when there is none */
 void rings_free(struct rings *rings);
 
-/* What the configuration that serves allows: seconds that texts may be kept; 0: none may.  Set by
- * the master, read by the clerk. */
-void rings_allow(struct rings *rings, int64_t keep_s);
-int64_t rings_allowed(const struct rings *rings);
+struct rings_rule { /* what the configuration that serves allows */
+    int64_t keep_s; /* seconds that texts may be kept; 0: none may */
+    int64_t room;   /* bytes that all of them may take */
+};
+
+/* Set by the master, read by the clerk. */
+void rings_allow(struct rings *rings, struct rings_rule rule);
+struct rings_rule rings_allowed(const struct rings *rings);
 
 /* The worker's: a copy of the record.  False: it found no room, which is counted. */
 bool rings_put(struct rings *rings, int worker, struct slice record);

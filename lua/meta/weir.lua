@@ -354,6 +354,7 @@ function weir.json.array(list) end
 ---@class weir.StoreConfig
 ---@field keep number|string for how long at most, in seconds or as "30d"; a key may choose less
 ---@field most integer|nil 262144; bytes of a request, and of its answer; what is more is cut
+---@field room integer|nil 1073741824; bytes of all of them; then the oldest go
 
 ---Whom to tell that a budget runs low or is spent.
 ---@class weir.WebhookConfig

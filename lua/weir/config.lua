@@ -291,6 +291,9 @@ function config.check(raw, tools)
       .. '"127.0.0.1:PORT"')
   end
   check_canary_keys(c, settings)
+  if settings.ledger.store and settings.keys ~= "ledger" then
+    c:problem("ledger.store", "is for keys of a ledger, which choose it", 'keys = "ledger"')
+  end
   settings.providers = config_provider.read(c, raw.providers, settings, tools)
   settings.models, settings.fallback = read_models(c, raw.models)
   return settings, c.problems

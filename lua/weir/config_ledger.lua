@@ -42,6 +42,8 @@ local STORE = {
     keep = { kind = "custom", read = read_keep },
     most = { kind = "number", default = 256 * 1024, min = 1024, max = 1024 * 1024,
       integer = true },
+    room = { kind = "number", default = 1024 * 1024 * 1024, min = 1024 * 1024, max = 2 ^ 42,
+      integer = true },
   },
 }
 

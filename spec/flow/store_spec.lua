@@ -320,6 +320,17 @@ describe("stored texts", function()
     end)
   end)
 
+  it("give way, the oldest first, where they need more room than the configuration has", function()
+    start { more = ' ledger = { store = { keep = "30d", most = 1048576, room = 1048576 } },' }
+    local headers = ledger.key(gateway, "alice", "--store", "30d")
+    local ids = {}
+    for i = 1, 40 do ids[i] = serve(headers, ("x"):rep(50000) .. i, "hello") end
+    gateway:wait_log("event=texts_over_room", "room=1048576")
+    assert.equal(1, (ledger.run(gateway, "requests", ids[1], "--texts")))
+    for i = 30, 40 do assert.matches("x" .. i, texts(ids[i]).request.parts[1].text, 1, true) end
+    assert.is_true(lfs.attributes(gateway.folder .. "/data/texts.db", "size") < 2 * 1048576)
+  end)
+
   it("are dropped and counted while they cannot be written, and requests go on", function()
     local data = support.folder {}
     assert(lfs.mkdir(data .. "/texts.db"))
