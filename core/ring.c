@@ -141,7 +141,15 @@ bool rings_next(struct rings *rings, int worker, uint64_t *at, struct slice *rec
     return true;
 }
 
+/* What was taken is overwritten: other workers could read it. */
 void rings_take(struct rings *rings, int worker, uint64_t at)
 {
-    atomic_store_explicit(&rings->list[worker].taken, at, memory_order_release);
+    struct ring *ring = &rings->list[worker];
+    uint64_t from = rings_begin(rings, worker);
+    size_t len = (size_t)(at - from), place = from % RING_BYTES;
+    size_t first = len < RING_BYTES - place ? len : RING_BYTES - place;
+
+    memset(ring->bytes + place, 0, first);
+    memset(ring->bytes, 0, len - first);
+    atomic_store_explicit(&ring->taken, at, memory_order_release);
 }

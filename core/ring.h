@@ -34,7 +34,7 @@ bool rings_put(struct rings *rings, int worker, struct slice record);
  * there is none. */
 uint64_t rings_begin(const struct rings *rings, int worker);
 bool rings_next(struct rings *rings, int worker, uint64_t *at, struct slice *record);
-/* All before that place are taken. */
+/* All before that place are taken, and overwritten. */
 void rings_take(struct rings *rings, int worker, uint64_t at);
 
 enum rings_count { RINGS_STORED, RINGS_DROPPED };

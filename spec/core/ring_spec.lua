@@ -82,6 +82,20 @@ describe("a ring", function()
     assert.is_true(put(""))
   end)
 
+  it("has no byte of what was taken", function()
+    local function holds(text)
+      local bytes = ffi.cast("char *", rings)
+      return ffi.string(bytes, C.RING_BYTES + 4096):find(text, 1, true) ~= nil
+    end
+    put(("x"):rep(C.RING_BYTES - 1000))
+    take()
+    put("marker-one")
+    put(("marker"):rep(300)) -- across the end
+    assert.is_true(holds("marker"))
+    take()
+    assert.is_false(holds("marker"))
+  end)
+
   it("counts what workers without one would put", function()
     assert.is_false(put("one", C.RING_COUNT))
     assert.equal(1, dropped())
