@@ -10,6 +10,7 @@
 #include "lua_texts.h"
 #include "mem.h"
 #include "period.h"
+#include <luajit.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -372,7 +373,9 @@ static int open_all(lua_State *L)
 {
     struct lua_clerk *clerk = lua_touserdata(L, 1);
 
-    luaL_openlibs(L);
+    luaL_openlibs(L); /* which turns the compiler on */
+    /* weir.service forbids memory that becomes code. */
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_json_open(L);
     open_require(L);
     lua_getglobal(L, "require");

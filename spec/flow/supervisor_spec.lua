@@ -2,6 +2,7 @@
 
 local gateway = require("spec.support.gateway")
 local http = require("spec.support.http")
+local ledger = require("spec.support.ledger")
 local libc = require("spec.support.libc")
 local process = require("spec.support.process")
 local socket = require("spec.support.socket")
@@ -122,5 +123,26 @@ describe("under systemd", function()
       return text:find("event=listening address=0.0.0.0:" .. listener.port, 1, true)
     end, "the gateway to listen", 20)
     listener:close()
+  end)
+
+  it("needs no memory that becomes code: MemoryDenyWriteExecute", function()
+    local under = { "luajit", "-joff", "spec/support/no_new_code.lua" }
+    local probe = process.start { under[1], under[2], under[3], "true" }
+    if probe:wait() == 77 then return pending("the kernel cannot forbid it") end
+    local served = w:gateway { under = under, more = ledger.CONFIG, models = [[
+      default = function(req)
+        local sum = 0
+        for i = 1, 1000 do sum = sum + i end
+        return req:reply(200, { sum = sum })
+      end,]] }
+    local headers
+    for i = 1, 30 do
+      headers = ledger.key(served, "key" .. i, "--label", "a=b", "--budget", "5usd/day")
+    end
+    assert.equal(0, (ledger.run(served, "keys", "list")))
+    assert.equal(0, (ledger.run(served, "usage", "--by", "key,day")))
+    local response = served:chat({ headers = headers }):read_response()
+    assert.same({ 200, 500500 }, { response.status, response.json.sum })
+    assert.is_nil(served:log():find("died", 1, true))
   end)
 end)
