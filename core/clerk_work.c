@@ -49,7 +49,8 @@ struct office {
     struct {
         struct journal *journal;
         int at;
-    } group[GROUP]; /* slots that the transaction holds */
+        bool is_left; /* its worker is dead */
+    } group[GROUP];   /* slots that the transaction holds */
     size_t grouped;
     int64_t look_at_us, turn_at_us, retry_at_us, health_at_us;
     bool has_failed; /* and the log knows */
@@ -83,9 +84,12 @@ static bool write_group(struct office *office)
 {
     bool is_written = office->grouped == 0 || ledger_begin(office->ledger);
 
-    for (size_t i = 0; i < office->grouped && is_written; i++)
-        is_written =
-            ledger_add(office->ledger, journal_slot(office->group[i].journal, office->group[i].at));
+    for (size_t i = 0; i < office->grouped && is_written; i++) {
+        const struct journal_slot *slot =
+            journal_slot(office->group[i].journal, office->group[i].at);
+        is_written = ledger_add(office->ledger, slot) &&
+                     (!office->group[i].is_left || ledger_add_up(office->ledger, slot));
+    }
     is_written = is_written && (office->grouped == 0 || ledger_commit(office->ledger));
     if (is_written) {
         free_group(office);
@@ -107,11 +111,13 @@ static bool pass(struct office *office)
 {
     for (size_t j = 0; j < office->count; j++) {
         struct journal *journal = office->journals[j];
+        bool is_left = journal_is_dead(journal);
         for (int at = 0; at < JOURNAL_SLOTS; at++) {
             if (journal_state(journal, at) != SLOT_CLOSED)
                 continue;
             office->group[office->grouped].journal = journal;
-            office->group[office->grouped++].at = at;
+            office->group[office->grouped].at = at;
+            office->group[office->grouped++].is_left = is_left;
             if (office->grouped == GROUP && !write_group(office))
                 return false;
         }
@@ -212,7 +218,9 @@ static bool settle_now(void *arg)
 
 static void send_all(int fd, struct slice bytes)
 {
-    while (bytes.len) {
+    int64_t until_us = loop_now_us() + SEND_SECONDS * (int64_t)1000000;
+
+    while (bytes.len && loop_now_us() < until_us) {
         ssize_t len = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
         if (len <= 0)
             return; /* whoever asked has left, or does not read */

@@ -57,31 +57,6 @@ static void on_old_over(evutil_socket_t fd, short what, void *arg);
 static void raise_maxima(struct client_server *server);
 static void on_complete(struct evhttp_request *req, void *arg);
 
-/* ---- ids ---- */
-
-/* xorshift64*, seeded from the kernel: unique, not secret. */
-static uint64_t next_random(struct client_server *server)
-{
-    server->seed ^= server->seed >> 12;
-    server->seed ^= server->seed << 25;
-    server->seed ^= server->seed >> 27;
-    return server->seed * 2685821657736338717u;
-}
-
-void client_make_id(struct client *client)
-{
-    static const char hex[] = "0123456789abcdef";
-    uint64_t bits = next_random(client->server), more = next_random(client->server);
-
-    memcpy(client->id, "req_", 4);
-    for (int i = 4; i < CLIENT_ID_LEN; i++) {
-        uint64_t *from = i < 16 ? &bits : &more;
-        client->id[i] = hex[*from & 15];
-        *from >>= 4;
-    }
-    client->id[CLIENT_ID_LEN] = '\0';
-}
-
 int64_t client_linger_until(void)
 {
     return loop_now_us() + LINGER_US;

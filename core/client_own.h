@@ -18,7 +18,7 @@ struct evhttp_connection;
 struct evhttp_request;
 struct iovec;
 
-enum { CLIENT_ID_LEN = 24 };
+enum { CLIENT_ID_LEN = 28 };
 
 enum client_state { READING, HANDED, STREAMING, ENDING, ABORTING, REFUSED };
 
@@ -76,8 +76,10 @@ struct client_server {
     bool draining;
 };
 
-/* client.c */
+/* client_request.c */
 void client_make_id(struct client *client);
+
+/* client.c */
 int64_t client_linger_until(void); /* a last word is to be read by then */
 
 /* client_input.c: the callback of a connection's input; and what became due. */

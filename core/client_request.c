@@ -1,10 +1,41 @@
 /* client_request.c -- what whoever serves a request may ask of it. */
 /* SPDX-License-Identifier: MIT */
 #include "client_own.h"
+#include "loop.h"
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
+
+enum { ID_TIME_END = 12 /* of an id: "req_", 32 bits of seconds, 64 of chance */ };
+
+/* ---- ids ---- */
+
+/* xorshift64*, seeded from the kernel. */
+static uint64_t next_random(struct client_server *server)
+{
+    server->seed ^= server->seed >> 12;
+    server->seed ^= server->seed << 25;
+    server->seed ^= server->seed >> 27;
+    return server->seed * 2685821657736338717u;
+}
+
+/* Unique, not secret.  The time comes first, so that an index of ids grows at its end: at random
+ * places, a ledger of a million rows would write a page for each. */
+void client_make_id(struct client *client)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint64_t bits = next_random(client->server), seconds = (uint64_t)loop_wall_seconds();
+
+    memcpy(client->id, "req_", 4);
+    for (int i = ID_TIME_END - 1; i >= 4; i--, seconds >>= 4)
+        client->id[i] = hex[seconds & 15];
+    for (int i = ID_TIME_END; i < CLIENT_ID_LEN; i++, bits >>= 4)
+        client->id[i] = hex[bits & 15];
+    client->id[CLIENT_ID_LEN] = '\0';
+}
+
+/* ---- what was sent ---- */
 
 /* evhttp_find_header compares every name in full: five lookups cost a twentieth of a request. */
 static const char *find_header(struct evhttp_request *req, const char *name)

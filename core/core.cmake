@@ -17,6 +17,7 @@ set(PARSERS
   core/sha256.c
   core/keys.c
   core/journal.c
+  core/sums.c
   core/budget.c
   core/budget_notice.c
   core/url.c
@@ -66,10 +67,12 @@ set(GATEWAY
   core/clerk.c
   core/clerk_work.c
   core/ledger.c
+  core/usage.c
   core/archive.c
   core/clerk_texts.c
   core/lua_clerk.c
   core/lua_texts.c
+  core/lua_usage.c
   core/worker.c
   core/pulse.c
   core/generations.c

@@ -2,20 +2,21 @@
  *
  * WAL and synchronous=FULL: what was committed outlives a power failure.  Sums are kept by the
  * quarter of an hour, of which every time zone's day is made, and by the day, for whoever looks far
- * back. */
+ * back; rows of one transaction are added up before they are added to these. */
 /* SPDX-License-Identifier: MIT */
 #include "ledger.h"
 #include "journal.h"
 #include "mem.h"
 #include "period.h"
+#include "sums.h"
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-enum { COLUMNS_MAX = 32, BUSY_MS = 10000, QUARTER_US = 900 * 1000000 };
+enum { COLUMNS_MAX = 32, BUSY_MS = 10000 };
 
 static const char schema[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
-    "PRAGMA temp_store=MEMORY;"
+    "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
     "CREATE TABLE IF NOT EXISTS accounts(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,"
     " name TEXT NOT NULL, team INTEGER, sha256 BLOB, prefix TEXT, old_sha256 BLOB, old_until"
     " INTEGER, models TEXT, labels TEXT, rpm INTEGER, tpm INTEGER, concurrent INTEGER, budget"
@@ -29,6 +30,8 @@ static const char schema[] =
     " INTEGER);"
     "CREATE INDEX IF NOT EXISTS requests_time ON requests(time);"
     "CREATE INDEX IF NOT EXISTS requests_key ON requests(key, time);"
+    "CREATE INDEX IF NOT EXISTS requests_failed ON requests(time) WHERE status <> 200 OR code <> "
+    "'';"
     "CREATE TABLE IF NOT EXISTS attempts(request TEXT NOT NULL, number INTEGER NOT NULL, time"
     " INTEGER NOT NULL, ended INTEGER NOT NULL, key INTEGER, team INTEGER, model TEXT, target TEXT,"
     " status INTEGER, code TEXT, first_ms INTEGER, total_ms INTEGER, prompt INTEGER, completion"
@@ -42,7 +45,7 @@ static const char schema[] =
     " NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, requests INTEGER, errors INTEGER,"
     " attempts INTEGER, prompt INTEGER, completion INTEGER, cached INTEGER, reasoning INTEGER, cost"
     " INTEGER, estimated INTEGER, PRIMARY KEY(quarter, key, team, model, target)) WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS sums_key ON sums(key, quarter);"
+    "DROP INDEX IF EXISTS sums_key;"
     "PRAGMA user_version=1;";
 
 static const char add_request[] =
@@ -69,8 +72,11 @@ static const char add_day[] =
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *request, *attempt, *sum, *day, *died;
-    int64_t day_starts_s, day_ends_s; /* of the row before */
+    struct sums *sums;                /* of this transaction, not yet written */
+    int64_t day_starts_s, day_ends_s; /* of the sum before */
 };
+
+static bool write_sums(struct ledger *ledger);
 
 static bool prepare(struct ledger *ledger)
 {
@@ -103,6 +109,7 @@ struct ledger *ledger_open(const char *path, struct buf *problem)
     mode_t mask = umask(0077);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
+    ledger->sums = sums_new();
     bool is_open = sqlite3_open_v2(path, &ledger->db, flags, NULL) == SQLITE_OK &&
                    sqlite3_busy_timeout(ledger->db, BUSY_MS) == SQLITE_OK &&
                    sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
@@ -125,6 +132,7 @@ void ledger_close(struct ledger *ledger)
     sqlite3_finalize(ledger->day);
     sqlite3_finalize(ledger->died);
     sqlite3_close(ledger->db);
+    sums_free(ledger->sums);
     mem_free(ledger);
 }
 
@@ -145,11 +153,12 @@ bool ledger_begin(struct ledger *ledger)
 
 bool ledger_commit(struct ledger *ledger)
 {
-    return run(ledger, "COMMIT");
+    return write_sums(ledger) && run(ledger, "COMMIT");
 }
 
 void ledger_rollback(struct ledger *ledger)
 {
+    sums_clear(ledger->sums);
     run(ledger, "ROLLBACK");
 }
 
@@ -238,37 +247,43 @@ static bool write_attempt(struct ledger *ledger, const struct journal_slot *slot
     return step(&to);
 }
 
-static void bind_sum(struct binding *to, const struct journal_slot *slot, int64_t tokens)
+bool ledger_add(struct ledger *ledger, const struct journal_slot *slot)
 {
-    bind_number(to, slot->is_attempt && tokens > 0 ? tokens : 0);
+    bool is_written = slot->is_attempt ? write_attempt(ledger, slot) : write_request(ledger, slot);
+
+    if (is_written && sqlite3_changes(ledger->db))
+        sums_add(ledger->sums, slot);
+    return is_written;
 }
 
-/* Tokens and cost are the attempts'; a request counts itself. */
-static bool write_sum(sqlite3_stmt *statement, const struct journal_slot *slot, int64_t quarter)
+bool ledger_add_up(struct ledger *ledger, const struct journal_slot *slot)
+{
+    struct binding to = {ledger->died, 0};
+
+    bind_text(&to, slot->request);
+    return step(&to);
+}
+
+/* ---- sums ---- */
+
+static bool write_sum(sqlite3_stmt *statement, const struct sum *sum, int64_t quarter)
 {
     struct binding to = {statement, 0};
 
     bind_number(&to, quarter);
-    bind_number(&to, slot->account);
-    bind_number(&to, slot->team);
-    bind_text(&to, slot->model);
-    bind_text(&to, slot->target);
-    bind_number(&to, !slot->is_attempt);
-    bind_number(&to, !slot->is_attempt && (slot->status >= 400 || slot->status == 0));
-    bind_number(&to, slot->is_attempt);
-    bind_sum(&to, slot, slot->prompt);
-    bind_sum(&to, slot, slot->completion);
-    bind_sum(&to, slot, slot->cached);
-    bind_sum(&to, slot, slot->reasoning);
-    bind_sum(&to, slot, slot->cost);
-    bind_sum(&to, slot, slot->is_estimated);
+    bind_number(&to, sum->account);
+    bind_number(&to, sum->team);
+    bind_text(&to, sum->model);
+    bind_text(&to, sum->target);
+    for (int i = 0; i < SUMS_COUNTS; i++)
+        bind_number(&to, sum->counts[i]);
     return step(&to);
 }
 
 /* The quarter of an hour with which its day begins, in the clerk's time zone. */
-static int64_t day_of(struct ledger *ledger, int64_t us)
+static int64_t day_of(struct ledger *ledger, int64_t quarter)
 {
-    int64_t at_s = us / 1000000;
+    int64_t at_s = quarter * 900;
 
     if (at_s < ledger->day_starts_s || at_s >= ledger->day_ends_s) {
         ledger->day_starts_s = period_start("day", at_s, 0);
@@ -277,23 +292,17 @@ static int64_t day_of(struct ledger *ledger, int64_t us)
     return ledger->day_starts_s / 900;
 }
 
-static bool add_up_died(struct ledger *ledger, const struct journal_slot *slot)
+static bool write_sums(struct ledger *ledger)
 {
-    struct binding to = {ledger->died, 0};
+    bool is_written = true;
 
-    bind_text(&to, slot->request);
-    return step(&to);
-}
-
-bool ledger_add(struct ledger *ledger, const struct journal_slot *slot)
-{
-    bool is_written = slot->is_attempt ? write_attempt(ledger, slot) : write_request(ledger, slot);
-
-    if (!is_written || sqlite3_changes(ledger->db) == 0)
-        return is_written;
-    return write_sum(ledger->sum, slot, slot->ended_us / QUARTER_US) &&
-           write_sum(ledger->day, slot, day_of(ledger, slot->ended_us)) &&
-           add_up_died(ledger, slot);
+    for (size_t i = 0; i < sums_len(ledger->sums) && is_written; i++) {
+        const struct sum *sum = sums_at(ledger->sums, i);
+        is_written = write_sum(ledger->sum, sum, sum->quarter) &&
+                     write_sum(ledger->day, sum, day_of(ledger, sum->quarter));
+    }
+    sums_clear(ledger->sums);
+    return is_written;
 }
 
 /* ---- asking ---- */
@@ -336,34 +345,49 @@ static struct ledger_value value_of(sqlite3_stmt *statement, int at)
     }
 }
 
-static void give_row(sqlite3_stmt *statement, void (*give)(void *arg, const struct ledger_row *row),
-                     void *arg)
+struct names {
+    size_t count;
+    const char *names[COLUMNS_MAX];
+};
+
+/* They hold until the statement is done; to ask for them costs as much as for the values. */
+static void read_names(struct names *names, sqlite3_stmt *statement)
+{
+    int count = sqlite3_column_count(statement);
+
+    names->count = (size_t)(count < COLUMNS_MAX ? count : COLUMNS_MAX);
+    for (size_t i = 0; i < names->count; i++)
+        names->names[i] = sqlite3_column_name(statement, (int)i);
+}
+
+static void give_row(sqlite3_stmt *statement, const struct names *names,
+                     void (*give)(void *arg, const struct ledger_row *row), void *arg)
 {
     struct ledger_value values[COLUMNS_MAX];
-    const char *names[COLUMNS_MAX];
-    int count = sqlite3_column_count(statement);
-    struct ledger_row row = {0, names, values};
+    struct ledger_row row = {names->count, names->names, values};
 
-    for (int i = 0; i < count && i < COLUMNS_MAX; i++, row.count++) {
-        names[i] = sqlite3_column_name(statement, i);
-        values[i] = value_of(statement, i);
-    }
-    if (give)
-        give(arg, &row);
+    for (size_t i = 0; i < row.count; i++)
+        values[i] = value_of(statement, (int)i);
+    give(arg, &row);
 }
 
 bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_value *values,
                 size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg)
 {
     sqlite3_stmt *statement = NULL;
+    struct names names = {0};
     int result;
 
     if (sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL))
         return false;
     for (size_t i = 0; i < count; i++)
         bind_value(statement, (int)i + 1, &values[i]);
-    while ((result = sqlite3_step(statement)) == SQLITE_ROW)
-        give_row(statement, row, arg);
+    while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (names.count == 0)
+            read_names(&names, statement);
+        if (row)
+            give_row(statement, &names, row, arg);
+    }
     return sqlite3_finalize(statement) == SQLITE_OK && result == SQLITE_DONE;
 }
 

@@ -31,6 +31,8 @@ void ledger_rollback(struct ledger *ledger);
 
 /* A slot's row, and its part of the sums; once only, however often it is added. */
 bool ledger_add(struct ledger *ledger, const struct journal_slot *slot);
+/* A request whose worker died costs what its attempts' rows say: after any of these was added. */
+bool ledger_add_up(struct ledger *ledger, const struct journal_slot *slot);
 
 struct ledger_row {
     size_t count;

@@ -8,6 +8,7 @@
 #include "loop.h"
 #include "lua_core.h"
 #include "lua_texts.h"
+#include "lua_usage.h"
 #include "mem.h"
 #include "period.h"
 #include <luajit.h>
@@ -367,6 +368,7 @@ static void push_host(lua_State *L, struct lua_clerk *clerk)
     lua_pushlightuserdata(L, clerk);
     luaL_setfuncs(L, functions, 1);
     lua_texts_open(L, clerk->with.texts);
+    lua_usage_open(L, clerk->with.ledger, clerk->with.keys);
 }
 
 static int open_all(lua_State *L)

@@ -41,16 +41,14 @@ return function(host)
     return fits
   end
 
-  local COLUMN = { key = "key", team = "team" }
-
   --- The sum of the window that runs, once nobody spends while it is read.
   local function settle_window(row)
     local starts, renews, next = host.window(row.period or "total", host.now())
     for _ = 1, 50 do
       local total = host.purse(row.id).total
       local is_all = host.settle()
-      local sum = ask(("SELECT sum(cost) AS spent FROM sums WHERE %s = ?1 AND quarter >= ?2")
-        :format(COLUMN[row.kind]), row.id, starts / 900)[1]
+      local sum = ask(("SELECT sum(cost) AS spent FROM %s WHERE %s = ?1 AND quarter >= ?2")
+        :format(starts == 0 and "days" or "sums", row.kind), row.id, starts / 900)[1]
       local purse = { total = total, spent = sum.spent or 0, starts = starts, renews = renews,
         next = next }
       if is_all and host.set_purse(row.id, purse) then return end
@@ -65,12 +63,12 @@ return function(host)
     for _, row in ipairs(rows) do used[row.period or "total"] = true end
     for period in pairs(used) do
       local starts, renews, next = host.window(period, now)
-      spent[period] = { starts = starts, renews = renews, next = next, key = {}, team = {} }
-      for kind, column in pairs(COLUMN) do
-        host.each(function(row) spent[period][kind][row.id] = row.spent end,
-          ("SELECT %s AS id, sum(cost) AS spent FROM sums WHERE quarter >= ?1 GROUP BY 1")
-          :format(column), starts / 900)
-      end
+      local key, team = {}, {}
+      spent[period] = { starts = starts, renews = renews, next = next, key = key, team = team }
+      host.sums(function(row)
+        key[row.key] = (key[row.key] or 0) + row.cost
+        team[row.team] = (team[row.team] or 0) + row.cost
+      end, period == "total", starts, "key", "team") -- days are fewer rows: all have the same sum
     end
     for _, row in ipairs(rows) do
       local window = spent[row.period or "total"]

@@ -3,15 +3,12 @@ local refuse = require("weir.clerk_refuse")
 local suggest = require("weir.suggest")
 local words = require("weir.clerk_words")
 
-local BY = {
-  key = "coalesce((SELECT name FROM accounts WHERE id = s.key), '-')",
-  team = "coalesce((SELECT name FROM accounts WHERE id = s.team), '-')",
-  model = "model", target = "target", day = "quarter",
-}
-local GROUP = { key = "key", team = "team", model = "model", target = "target", day = "quarter" }
 local ORDER = { "key", "team", "model", "target", "day" }
-local SUMS = "requests errors attempts prompt completion cached reasoning cost estimated"
+local BY = { key = true, team = true, model = true, target = true, day = true }
+local SUMS = { "requests", "errors", "attempts", "prompt", "completion", "cached", "reasoning",
+  "cost", "estimated" }
 local PAGE, MOST = 50, 1000
+local MOST_SUMS = 50000 -- while the clerk writes them down it takes no rows from the workers
 local QUARTERS = 2 * 86400 + 1 -- seconds for which sums are exact to a quarter of an hour
 
 ---@param host table what lua_clerk.c gives
@@ -50,56 +47,50 @@ return function(host, find)
     return list
   end
 
-  --- Quarters of an hour become days here, in the zone of the budgets.
-  local function add_up(rows, by)
-    local groups, list = {}, {}
-    for _, row in ipairs(rows) do
-      local names = {}
-      for i, name in ipairs(by) do
-        if name == "day" then row.day = host.date("%Y-%m-%d", row.day * 900) end
-        names[i] = tostring(row[name])
-      end
-      local at = table.concat(names, "\0")
-      local group = groups[at]
-      if not group then
-        groups[at] = row
-        list[#list + 1] = row
-      else
-        for name in SUMS:gmatch("%S+") do group[name] = group[name] + row[name] end
-      end
-    end
-    table.sort(list, function(a, b)
-      if a.cost ~= b.cost then return a.cost > b.cost end
-      return a.requests > b.requests
-    end)
-    return list
-  end
-
   --- Who looks far back gets whole days, of which there are a hundred times fewer rows.
   local function source(since)
-    if since > host.now() - QUARTERS then return "sums", since end
-    return "days", (host.window("day", since))
+    if since > host.now() - QUARTERS then return false, since end
+    return true, (host.window("day", since))
+  end
+
+  --- Names in place of ids, dates in place of times; once for each.
+  local function namer()
+    local names, days = {}, {}
+    return function(row)
+      for _, kind in ipairs { "key", "team" } do
+        local id = row[kind]
+        if id and not names[id] then names[id] = host.name(id) or "-" end
+        row[kind] = id and names[id]
+      end
+      local day = row.day
+      if day and not days[day] then days[day] = host.date("%Y-%m-%d", day) end
+      row.day = day and days[day]
+    end
   end
 
   --- The sums since some time, by one or more of key, team, model, target, day.
   function usage.sums(query)
     local by = by_of(query)
-    local from, start = source(since_of(query, "30d"))
-    local shown, grouped = {}, {}
-    for i, name in ipairs(by) do
-      shown[i] = ("%s AS %s"):format(BY[name], name)
-      grouped[i] = "s." .. GROUP[name]
-    end
-    for name in SUMS:gmatch("%S+") do shown[#shown + 1] = ("sum(%s) AS %s"):format(name, name) end
-    local rows = {}
+    local of_days, start = source(since_of(query, "30d"))
+    local rows, name = {}, namer()
     host.settle()
-    host.each(function(row) rows[#rows + 1] = row end,
-      ("SELECT %s FROM %s s WHERE quarter >= ?1 GROUP BY %s"):format(table.concat(shown, ", "),
-      from, table.concat(grouped, ", ")), math.floor(start / 900))
+    host.sums(function(row)
+      if #rows == MOST_SUMS then
+        refuse(400, ("by: these are more than %d sums: name fewer, or a later since")
+          :format(MOST_SUMS))
+      end
+      rows[#rows + 1] = row
+    end, of_days, start, unpack(by))
+    for _, row in ipairs(rows) do name(row) end
+    table.sort(rows, function(a, b)
+      if a.cost ~= b.cost then return a.cost > b.cost end
+      return a.requests > b.requests
+    end)
     local columns = {}
-    for i, name in ipairs(by) do columns[i] = name end
-    for name in SUMS:gmatch("%S+") do columns[#columns + 1] = name end
-    return host.array(add_up(rows, by)), columns
+    for _, list in ipairs { by, SUMS } do
+      for _, column in ipairs(list) do columns[#columns + 1] = column end
+    end
+    return host.array(rows), columns
   end
 
   local REQUEST = "SELECT id, time, k.name AS key, t.name AS team, model, endpoint, status, code, "
@@ -115,14 +106,19 @@ return function(host, find)
     return row
   end
 
+  local FAILED = " AND (status <> 200 OR code <> '')" -- to the letter as the index of these has it
+
   --- What a row is filtered by: a condition and its value.
   local FILTER = {
     key = function(name) return "r.key = ?", find("key", name).id end,
     team = function(name) return "r.team = ?", find("team", name).id end,
     model = function(name) return "model = ?", name end,
     target = function(name) return "target = ?", name end,
-    code = function(name) return "code = ?", name end,
-    status = function(_, query) return "status = ?", count_of(query, "status", 0, 599) end,
+    code = function(name) return "code = ?" .. (name ~= "" and FAILED or ""), name end,
+    status = function(_, query)
+      local status = count_of(query, "status", 0, 599)
+      return "status = ?" .. (status ~= 200 and FAILED or ""), status
+    end,
   }
 
   --- "MICROSECONDS-ID", the row that a page ended with: of one moment there may be several.

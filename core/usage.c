@@ -1,0 +1,82 @@
+/* usage.c -- one statement, which reads what is asked for and no more; its rows into sums. */
+/* SPDX-License-Identifier: MIT */
+#include "usage.h"
+#include "buf.h"
+#include "ledger.h"
+#include "period.h"
+
+struct reading {
+    const struct usage_question *question;
+    struct sums *sums;
+    int64_t day_starts_s, day_ends_s; /* of the row before: they come in order of time */
+};
+
+static int64_t day_of(struct reading *reading, int64_t quarter)
+{
+    int64_t at_s = quarter * 900;
+
+    if (at_s < reading->day_starts_s || at_s >= reading->day_ends_s) {
+        reading->day_starts_s = period_start("day", at_s, 0);
+        reading->day_ends_s = period_start("day", at_s, 1);
+    }
+    return reading->day_starts_s / 900;
+}
+
+/* The columns come as write_columns has them. */
+static void on_row(void *arg, const struct ledger_row *row)
+{
+    struct reading *reading = arg;
+    unsigned by = reading->question->by;
+    const struct ledger_value *value = row->values;
+    struct sums_key key = {0};
+
+    if (by & USAGE_DAY)
+        key.quarter = day_of(reading, (int64_t)(value++)->number);
+    if (by & USAGE_KEY)
+        key.account = (int32_t)(value++)->number;
+    if (by & USAGE_TEAM)
+        key.team = (int32_t)(value++)->number;
+    if (by & USAGE_MODEL)
+        key.model = (value++)->text;
+    if (by & USAGE_TARGET)
+        key.target = (value++)->text;
+    struct sum *sum = sums_get(reading->sums, &key);
+    for (int i = 0; i < SUMS_COUNTS; i++)
+        sum->counts[i] += (int64_t)value[i].number;
+}
+
+static void write_columns(struct buf *sql, unsigned by)
+{
+    static const struct {
+        unsigned bit;
+        const char *column;
+    } columns[] = {{USAGE_DAY, "quarter, "},
+                   {USAGE_KEY, "key, "},
+                   {USAGE_TEAM, "team, "},
+                   {USAGE_MODEL, "model, "},
+                   {USAGE_TARGET, "target, "}};
+
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        if (by & columns[i].bit)
+            buf_add_text(sql, columns[i].column);
+    buf_add_text(sql, "requests, errors, attempts, prompt, completion, cached, reasoning, cost,"
+                      " estimated");
+}
+
+struct sums *usage_new(struct ledger *ledger, const struct usage_question *question)
+{
+    struct reading reading = {.question = question, .sums = sums_new()};
+    struct buf sql = {0};
+
+    buf_add_text(&sql, "SELECT ");
+    write_columns(&sql, question->by);
+    buf_add_format(&sql, " FROM %s WHERE quarter >= %lld", question->of_days ? "days" : "sums",
+                   (long long)question->quarter);
+    buf_add_char(&sql, '\0');
+    bool is_read = ledger_ask(ledger, sql.ptr, NULL, 0, on_row, &reading);
+    buf_free(&sql);
+    if (is_read)
+        return reading.sums;
+    sums_free(reading.sums);
+    return NULL;
+}
