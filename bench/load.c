@@ -65,7 +65,13 @@ static struct {
     size_t body_bytes;
     const char *model;
     const char *key;
-} options = {.seconds = 2, .warm = 0.5, .connections = 32, .body_bytes = 700, .model = "bench"};
+    const char *status; /* that answers are to have; others are errors */
+} options = {.seconds = 2,
+             .warm = 0.5,
+             .connections = 32,
+             .body_bytes = 700,
+             .model = "bench",
+             .status = "200"};
 
 static struct {
     int epoll;
@@ -298,7 +304,8 @@ static void on_head(struct client *client, const char *ptr, size_t len)
     const char *blank = strstr(client->head, "\r\n\r\n");
     if (!blank && client->head_len < HEAD_BYTES - 1)
         return;
-    if (!blank || strncmp(client->head, "HTTP/1.1 200", 12) != 0) {
+    if (!blank || strncmp(client->head, "HTTP/1.1 ", 9) != 0 ||
+        strncmp(client->head + 9, options.status, 3) != 0) {
         on_error(client);
         return;
     }
@@ -467,7 +474,7 @@ static void read_options(int argc, char **argv)
         {"warm", 1, NULL, 'w'},   {"rate", 1, NULL, 'r'}, {"connections", 1, NULL, 'c'},
         {"count", 1, NULL, 'n'},  {"body", 1, NULL, 'b'}, {"model", 1, NULL, 'm'},
         {"stream", 0, NULL, 'S'}, {"hold", 0, NULL, 'h'}, {"key", 1, NULL, 'k'},
-        {NULL, 0, NULL, 0},
+        {"status", 1, NULL, 'a'}, {NULL, 0, NULL, 0},
     };
 
     for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
@@ -484,6 +491,7 @@ static void read_options(int argc, char **argv)
         case 'S': options.stream = true; break;
         case 'h': options.hold = true; break;
         case 'k': options.key = optarg; break;
+        case 'a': options.status = optarg; break;
         default: exit(2);
         }
     }
