@@ -184,6 +184,8 @@ int remote_ledger_main(int argc, char **argv)
             status = usage(&words, argv[i]);
         }
     }
+    if (status < 0 && words.as_csv && words.as_json)
+        status = usage(&words, "--csv"); /* beside --json */
     if (status < 0 && !add_request(&words, &request))
         status = usage(&words, words.verb ? words.verb : "");
     if (status < 0)

@@ -17,7 +17,11 @@ return {
   -- tls = { cert = "tls/fullchain.pem", key = "tls/privkey.pem" },
 
   keys = "ledger",
-  ledger = { timezone = "Europe/Berlin", answer_tokens = 2048 },
+  ledger = {
+    timezone = "Europe/Berlin", -- where budgets' days, weeks and months begin
+    answer_tokens = 2048,       -- reserved for an answer whose request does not bound it
+    -- webhook = weir.env "WEIR_WEBHOOK", -- told of budgets that run low: a hook of Slack's
+  },
   prices = { -- dollars a million tokens, where the table that comes along is not what you pay
     ["cerebras/llama-3.3-70b"] = { input = 0.85, output = 1.2 },
     ["desk/llama3.2"] = { input = 0, output = 0 },

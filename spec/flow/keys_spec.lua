@@ -218,7 +218,8 @@ describe("virtual keys", function()
       assert.matches(one[1], text, 1, true)
     end
     for _, words in ipairs { { "keys" }, { "keys", "mend", "x" }, { "keys", "show" },
-      { "keys", "add", "alice", "--rpm" }, { "teams", "revoke", "x" } } do
+      { "keys", "add", "alice", "--rpm" }, { "teams", "revoke", "x" },
+      { "usage", "--csv", "--json" } } do
       assert.equal(2, (ledger.run(gateway, unpack(words))))
     end
   end)
