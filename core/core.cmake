@@ -42,6 +42,7 @@ set(PARSERS
   core/tally.c
   core/meter.c
   core/log.c
+  core/redact.c
   core/loop_clock.c
   core/canary.c)
 
@@ -120,6 +121,7 @@ set(GATEWAY
   core/lua_send.c
   core/lua_response.c
   core/lua_shared.c
+  core/lua_match.c
   core/lua_string.c
   core/lua_weir.c
   core/lua_zone.c

@@ -5,6 +5,7 @@
  * count as dropped=N. */
 /* SPDX-License-Identifier: MIT */
 #include "log.h"
+#include "redact.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,9 +16,7 @@ enum {
     LOG_MAX_LINE = 8192,
     LOG_MAX_VALUE = 1024, /* bytes of a value before escaping, which makes at most 6 of one */
     LOG_MAX_KEY = 64,
-    LOG_TAIL = 64,    /* kept for ,"cut":true,"dropped":N} and the newline */
-    SECRET_MIN = 8,   /* token characters after a key's prefix that make it a key */
-    SECRET_SHOWN = 4, /* characters of a key that stay readable */
+    LOG_TAIL = 64, /* kept for ,"cut":true,"dropped":N} and the newline */
 };
 
 static const char MARK[] = "\xe2\x80\xa6";        /* U+2026, for what was left out */
@@ -40,11 +39,6 @@ static struct {
     char text[LOG_MAX_LINE];
 } out = {.fd = 2, .level = LOG_INFO, .may_block = true};
 
-struct secret {
-    size_t shown; /* offset where the mask begins */
-    size_t end;   /* offset after the last masked byte */
-};
-
 static void put(const char *bytes, size_t len);
 static void put_char(char c);
 static void put_text(const char *text);
@@ -64,7 +58,6 @@ static bool would_block(void);
 static bool needs_quotes(struct slice value);
 static size_t utf8_len(const char *text, size_t left);
 static struct slice cut_value(struct slice value);
-static bool find_secret(struct slice text, size_t from, size_t limit, struct secret *found);
 
 /* ---- lines ---- */
 
@@ -177,10 +170,10 @@ void log_end(struct log_line *line)
 
 void log_redact(struct buf *to, struct slice text)
 {
-    struct secret secret;
+    struct redact_span secret;
     size_t at = 0;
 
-    while (find_secret(text, at, text.len, &secret)) {
+    while (redact_find(text, at, text.len, &secret)) {
         buf_add(to, (struct slice){text.ptr + at, secret.shown - at});
         buf_add_text(to, MARK);
         at = secret.end;
@@ -341,12 +334,12 @@ static void put_value(struct slice value)
 {
     struct slice kept = cut_value(value);
     bool is_quoted = out.format == LOG_JSON || needs_quotes(kept);
-    struct secret secret;
+    struct redact_span secret;
     size_t at = 0;
 
     if (is_quoted)
         put_char('"');
-    while (find_secret(value, at, kept.len, &secret)) {
+    while (redact_find(value, at, kept.len, &secret)) {
         put_escaped((struct slice){value.ptr + at, secret.shown - at});
         put(MARK, sizeof MARK - 1);
         at = secret.end;
@@ -447,85 +440,4 @@ static size_t utf8_len(const char *text, size_t left)
     bool is_overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
     bool is_no_character = (p[0] == 0xed && p[1] >= 0xa0) || (p[0] == 0xf4 && p[1] >= 0x90);
     return is_overlong || is_no_character ? 0 : len;
-}
-
-/* ---- credentials ---- */
-
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* What keys and bearer tokens are made of; '*' because providers that quote a
- * key in an error star out only its middle. */
-static bool is_token(char c)
-{
-    return is_alnum(c) || (c && strchr("-_.~+/=*", c));
-}
-
-/* A key does not begin inside a word ("task-force"), but it may follow "%3D". */
-static bool begins_word(struct slice text, size_t at)
-{
-    return at == 0 || !is_alnum(text.ptr[at - 1]) || (at >= 3 && text.ptr[at - 3] == '%');
-}
-
-/* A token's last dot ends the sentence that it is in. */
-static size_t token_end(struct slice text, size_t start)
-{
-    size_t at = start;
-
-    while (at < text.len && is_token(text.ptr[at]))
-        at++;
-    while (at > start && text.ptr[at - 1] == '.')
-        at--;
-    return at;
-}
-
-/* "Bearer" in any case, blanks, a token of any length. */
-static bool match_bearer(struct slice text, size_t at, struct secret *found)
-{
-    static const char word[] = "bearer";
-    size_t token = at + sizeof word - 1;
-
-    if (text.len - at < sizeof word || strncasecmp(text.ptr + at, word, sizeof word - 1) != 0)
-        return false;
-    while (token < text.len && (text.ptr[token] == ' ' || text.ptr[token] == '\t'))
-        token++;
-    *found = (struct secret){token, token_end(text, token)};
-    return token > at + sizeof word - 1 && found->end > token;
-}
-
-static bool match_key(struct slice text, size_t at, struct secret *found)
-{
-    static const char *const prefixes[] = {
-        "sk-", "wk-", "gsk_", "csk-", "AIza", "xai-", "key-", "nvapi-", "hf_",
-    };
-
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        size_t len = strlen(prefixes[i]);
-        if (text.len - at < len + SECRET_MIN || memcmp(text.ptr + at, prefixes[i], len) != 0)
-            continue;
-        size_t end = token_end(text, at + len);
-        *found = (struct secret){at + (len < SECRET_SHOWN ? len : SECRET_SHOWN), end};
-        return end - at - len >= SECRET_MIN;
-    }
-    return false;
-}
-
-/* The first credential that begins at or after from and before limit; it may
- * end after limit, so that a cut value shows no half of one. */
-static bool find_secret(struct slice text, size_t from, size_t limit, struct secret *found)
-{
-    static const bool starts[256] = {
-        ['s'] = true, ['w'] = true, ['g'] = true, ['c'] = true, ['A'] = true, ['x'] = true,
-        ['k'] = true, ['n'] = true, ['h'] = true, ['b'] = true, ['B'] = true};
-
-    for (size_t at = from; at < limit; at++) {
-        unsigned char c = (unsigned char)text.ptr[at];
-        if (!starts[c] || !begins_word(text, at))
-            continue;
-        if (match_key(text, at, found) || match_bearer(text, at, found))
-            return true;
-    }
-    return false;
 }

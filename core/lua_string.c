@@ -1,316 +1,16 @@
-/* lua_string.c -- Lua 5.1 patterns, matched by backtracking that looks at the budget.
- *
- * A pattern is a row of items, each with what follows it:
- *
- *     match(s, p):  item at p | single ? * + -  -> tries lengths, match() for the rest
- *                             | ( )  %b  %f  %1 -> moves s, goes on
- *                             | nothing left    -> s is where the match ends
- *
- * LuaJIT's own does the same, but for as long as it takes: thirty optional letters are 2^30
- * tries, and no hook is called meanwhile. */
+/* lua_string.c -- find, match, gmatch, gsub and format, under the budget: LuaJIT's own run on. */
 /* SPDX-License-Identifier: MIT */
 #include "lua_string.h"
-#include "lua_guard.h"
+#include "lua_match.h"
 #include <ctype.h>
 #include <lauxlib.h>
-#include <lua.h>
+#include <stdbool.h>
 #include <string.h>
-
-enum {
-    CAPTURES_MAX = 32,
-    DEPTH_MAX = 200, /* of match within match, as in LuaJIT */
-    OPEN = -1,       /* lengths of captures that have none */
-    POSITION = -2,
-};
-
-struct capture {
-    const char *at;
-    ptrdiff_t len;
-};
-
-struct match {
-    lua_State *L;
-    const char *begin, *end; /* of the subject */
-    const char *pattern_end;
-    struct capture captures[CAPTURES_MAX];
-    int count, depth;
-};
-
-static const char *match(struct match *m, const char *s, const char *p);
-
-/* ---- single characters ---- */
-
-static bool is_of_class(unsigned char c, unsigned char class)
-{
-    bool is;
-
-    switch (class | 0x20) {
-    case 'a': is = isalpha(c); break;
-    case 'c': is = iscntrl(c); break;
-    case 'd': is = isdigit(c); break;
-    case 'g': is = isgraph(c); break;
-    case 'l': is = islower(c); break;
-    case 'p': is = ispunct(c); break;
-    case 's': is = isspace(c); break;
-    case 'u': is = isupper(c); break;
-    case 'w': is = isalnum(c); break;
-    case 'x': is = isxdigit(c); break;
-    case 'z': is = c == 0; break;
-    default: return class == c;
-    }
-    return isupper(class) ? !is : is;
-}
-
-/* p is past the bracket; gives the place of the closing one. */
-static const char *set_end(struct match *m, const char *p)
-{
-    if (p < m->pattern_end && *p == '^')
-        p++;
-    do { /* the first may be a ] itself */
-        if (p >= m->pattern_end)
-            luaL_error(m->L, "malformed pattern (missing ']')");
-        if (*p++ == '%' && p < m->pattern_end)
-            p++;
-    } while (p >= m->pattern_end || *p != ']');
-    return p;
-}
-
-/* The set from p, past the bracket, to its closing one at end. */
-static bool is_in_set(unsigned char c, const char *p, const char *end)
-{
-    bool is_negated = *p == '^';
-
-    for (p += is_negated; p < end; p++) {
-        if (*p == '%') {
-            p++;
-            if (is_of_class(c, (unsigned char)*p))
-                return !is_negated;
-        } else if (p[1] == '-' && p + 2 < end) {
-            if ((unsigned char)p[0] <= c && c <= (unsigned char)p[2])
-                return !is_negated;
-            p += 2;
-        } else if ((unsigned char)*p == c) {
-            return !is_negated;
-        }
-    }
-    return is_negated;
-}
-
-/* Past the single character, class or set at p. */
-static const char *single_end(struct match *m, const char *p)
-{
-    if (*p == '[')
-        return set_end(m, p + 1) + 1;
-    if (*p != '%')
-        return p + 1;
-    if (p + 1 >= m->pattern_end)
-        luaL_error(m->L, "malformed pattern (ends with '%%')");
-    return p + 2;
-}
-
-static bool is_single(const struct match *m, const char *s, const char *p, const char *end)
-{
-    if (s >= m->end)
-        return false;
-    switch (*p) {
-    case '.': return true;
-    case '%': return is_of_class((unsigned char)*s, (unsigned char)p[1]);
-    case '[': return is_in_set((unsigned char)*s, p + 1, end - 1);
-    default: return *p == *s;
-    }
-}
-
-/* ---- how often ---- */
-
-static void look(const struct match *m)
-{
-    if (lua_guard_is_over)
-        lua_guard_check(m->L);
-}
-
-/* As many as there are, then fewer. */
-static const char *match_most(struct match *m, const char *s, const char *p, const char *end)
-{
-    const char *last = s;
-
-    for (; is_single(m, last, p, end); last++)
-        look(m); /* a set may be long */
-    for (; last >= s; last--) {
-        look(m);
-        const char *found = match(m, last, end + 1);
-        if (found)
-            return found;
-    }
-    return NULL;
-}
-
-/* None, then more. */
-static const char *match_least(struct match *m, const char *s, const char *p, const char *end)
-{
-    for (;; s++) {
-        look(m);
-        const char *found = match(m, s, end + 1);
-        if (found)
-            return found;
-        if (!is_single(m, s, p, end))
-            return NULL;
-    }
-}
-
-/* ---- captures ---- */
-
-static const char *open_capture(struct match *m, const char *s, const char *p, ptrdiff_t len)
-{
-    if (m->count >= CAPTURES_MAX)
-        luaL_error(m->L, "too many captures");
-    m->captures[m->count++] = (struct capture){s, len};
-    const char *found = match(m, s, p);
-    if (!found)
-        m->count--;
-    return found;
-}
-
-static const char *close_capture(struct match *m, const char *s, const char *p)
-{
-    int i = m->count - 1;
-
-    while (i >= 0 && m->captures[i].len != OPEN)
-        i--;
-    if (i < 0) {
-        luaL_error(m->L, "invalid pattern capture");
-        return NULL;
-    }
-    m->captures[i].len = s - m->captures[i].at;
-    const char *found = match(m, s, p);
-    if (!found)
-        m->captures[i].len = OPEN;
-    return found;
-}
-
-/* Past the text of an earlier capture, or NULL. */
-static const char *match_again(struct match *m, const char *s, char digit)
-{
-    int i = digit - '1';
-
-    if (i < 0 || i >= m->count || m->captures[i].len == OPEN) {
-        luaL_error(m->L, "invalid capture index");
-        return NULL;
-    }
-    ptrdiff_t len = m->captures[i].len;
-    if (len == POSITION) /* as in LuaJIT: longer than any subject */
-        return NULL;
-    return m->end - s >= len && memcmp(m->captures[i].at, s, (size_t)len) == 0 ? s + len : NULL;
-}
-
-/* %bxy at p, which is past the b: past the pair that balances, or NULL. */
-static const char *match_balance(struct match *m, const char *s, const char *p)
-{
-    int depth = 1;
-
-    if (p + 1 >= m->pattern_end)
-        luaL_error(m->L, "unbalanced pattern");
-    if (s >= m->end || *s != p[0])
-        return NULL;
-    while (++s < m->end) {
-        if (*s == p[1]) {
-            if (--depth == 0)
-                return s + 1;
-        } else if (*s == p[0]) {
-            depth++;
-        }
-    }
-    return NULL;
-}
-
-/* ---- items ---- */
-
-/* %f[set] at p, which is past the f; *next is then past the set. */
-static bool is_frontier(struct match *m, const char *s, const char *p, const char **next)
-{
-    if (p >= m->pattern_end || *p != '[')
-        luaL_error(m->L, "missing '[' after '%%f' in pattern");
-    const char *end = set_end(m, p + 1);
-    unsigned char before = s == m->begin ? 0 : (unsigned char)s[-1];
-    unsigned char after = s == m->end ? 0 : (unsigned char)*s;
-    *next = end + 1;
-    return !is_in_set(before, p + 1, end) && is_in_set(after, p + 1, end);
-}
-
-/* An item that is no single, if there is one at p: moves both on, or gives NULL in *s. */
-static bool take_special(struct match *m, const char **s, const char **p)
-{
-    if (**p != '%' || *p + 1 >= m->pattern_end)
-        return false;
-    char kind = (*p)[1];
-
-    if (kind == 'b') {
-        *s = match_balance(m, *s, *p + 2);
-        *p += 4;
-    } else if (kind == 'f') {
-        if (!is_frontier(m, *s, *p + 2, p))
-            *s = NULL;
-    } else if (kind >= '0' && kind <= '9') {
-        *s = match_again(m, *s, kind);
-        *p += 2;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-static const char *match_items(struct match *m, const char *s, const char *p)
-{
-    while (p < m->pattern_end) {
-        look(m);
-        if (*p == '(') {
-            bool is_position = p + 1 < m->pattern_end && p[1] == ')';
-            return open_capture(m, s, p + 1 + is_position, is_position ? POSITION : OPEN);
-        }
-        if (*p == ')')
-            return close_capture(m, s, p + 1);
-        if (*p == '$' && p + 1 == m->pattern_end)
-            return s == m->end ? s : NULL;
-        if (take_special(m, &s, &p)) {
-            if (!s)
-                return NULL;
-            continue;
-        }
-        const char *end = single_end(m, p);
-        char many = end < m->pattern_end ? *end : '\0';
-        if (many == '*')
-            return match_most(m, s, p, end);
-        if (many == '+')
-            return is_single(m, s, p, end) ? match_most(m, s + 1, p, end) : NULL;
-        if (many == '-')
-            return match_least(m, s, p, end);
-        if (many == '?') {
-            const char *found = is_single(m, s, p, end) ? match(m, s + 1, end + 1) : NULL;
-            if (found)
-                return found;
-            p = end + 1;
-            continue;
-        }
-        if (!is_single(m, s, p, end))
-            return NULL;
-        s++;
-        p = end;
-    }
-    return s;
-}
-
-static const char *match(struct match *m, const char *s, const char *p)
-{
-    if (++m->depth > DEPTH_MAX)
-        luaL_error(m->L, "pattern too complex");
-    s = match_items(m, s, p);
-    m->depth--;
-    return s;
-}
 
 /* ---- what a match gives ---- */
 
 /* Capture i of the match from s to e; capture 0 of none is the whole. */
-static void push_capture(struct match *m, int i, const char *s, const char *e)
+static void push_capture(struct lua_match *m, int i, const char *s, const char *e)
 {
     if (i >= m->count) {
         if (i > 0)
@@ -318,16 +18,16 @@ static void push_capture(struct match *m, int i, const char *s, const char *e)
         lua_pushlstring(m->L, s, (size_t)(e - s));
         return;
     }
-    const struct capture *capture = &m->captures[i];
-    if (capture->len == OPEN)
+    const struct lua_capture *capture = &m->captures[i];
+    if (capture->len == LUA_MATCH_OPEN)
         luaL_error(m->L, "unfinished capture");
-    if (capture->len == POSITION)
+    if (capture->len == LUA_MATCH_POSITION)
         lua_pushinteger(m->L, capture->at - m->begin + 1);
     else
         lua_pushlstring(m->L, capture->at, (size_t)capture->len);
 }
 
-static int push_captures(struct match *m, const char *s, const char *e)
+static int push_captures(struct lua_match *m, const char *s, const char *e)
 {
     int count = m->count == 0 && s ? 1 : m->count;
 
@@ -335,20 +35,6 @@ static int push_captures(struct match *m, const char *s, const char *e)
     for (int i = 0; i < count; i++)
         push_capture(m, i, s, e);
     return count;
-}
-
-static struct match match_init(lua_State *L, const char *subject, size_t len, const char *pattern,
-                               size_t pattern_len)
-{
-    return (struct match){
-        .L = L, .begin = subject, .end = subject + len, .pattern_end = pattern + pattern_len};
-}
-
-/* From nothing, at s. */
-static const char *match_at(struct match *m, const char *s, const char *p)
-{
-    m->count = m->depth = 0;
-    return match(m, s, p);
 }
 
 /* ---- find, match ---- */
@@ -398,11 +84,11 @@ static int search(lua_State *L, bool wants_place)
 
     if (wants_place && (lua_toboolean(L, 4) || is_plain(p, pattern_len)))
         return find_plain(L, s, len, begin, p, pattern_len);
-    struct match m = match_init(L, s, len, p, pattern_len);
+    struct lua_match m = lua_match_init(L, s, len, p, pattern_len);
     bool is_anchored = pattern_len && *p == '^';
     const char *at = s + begin;
     do {
-        const char *end = match_at(&m, at, p + is_anchored);
+        const char *end = lua_match_at(&m, at, p + is_anchored);
         if (end && !wants_place)
             return push_captures(&m, at, end);
         if (end) {
@@ -433,10 +119,10 @@ static int next_match(lua_State *L)
     size_t len, pattern_len;
     const char *s = lua_tolstring(L, lua_upvalueindex(1), &len);
     const char *p = lua_tolstring(L, lua_upvalueindex(2), &pattern_len);
-    struct match m = match_init(L, s, len, p, pattern_len);
+    struct lua_match m = lua_match_init(L, s, len, p, pattern_len);
 
     for (const char *at = s + lua_tointeger(L, lua_upvalueindex(3)); at <= m.end; at++) {
-        const char *end = match_at(&m, at, p);
+        const char *end = lua_match_at(&m, at, p);
         if (!end)
             continue;
         lua_pushinteger(L, end - s + (end == at)); /* an empty match moves on */
@@ -461,7 +147,7 @@ static int string_gmatch(lua_State *L)
 /* ---- gsub ---- */
 
 /* Argument 3 as text: %1 to %9 are captures, %0 the whole, and % before another that itself. */
-static void add_text(struct match *m, luaL_Buffer *out, const char *s, const char *e)
+static void add_text(struct lua_match *m, luaL_Buffer *out, const char *s, const char *e)
 {
     size_t len;
     const char *text = lua_tolstring(m->L, 3, &len);
@@ -484,7 +170,7 @@ static void add_text(struct match *m, luaL_Buffer *out, const char *s, const cha
 }
 
 /* What stands for the match from s to e. */
-static void add_replacement(struct match *m, luaL_Buffer *out, const char *s, const char *e)
+static void add_replacement(struct lua_match *m, luaL_Buffer *out, const char *s, const char *e)
 {
     lua_State *L = m->L;
 
@@ -531,11 +217,11 @@ static int string_gsub(lua_State *L)
         return 0; /* as above */
     check_replacement(L);
     lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)len + 1), count = 0;
-    struct match m = match_init(L, s, len, p, pattern_len);
+    struct lua_match m = lua_match_init(L, s, len, p, pattern_len);
     bool is_anchored = pattern_len && *p == '^';
     luaL_buffinit(L, &out);
     while (count < most) {
-        const char *end = match_at(&m, s, p + is_anchored);
+        const char *end = lua_match_at(&m, s, p + is_anchored);
         if (end) {
             count++;
             add_replacement(&m, &out, s, end);
