@@ -160,6 +160,8 @@ static void find_journals(struct office *office)
         snprintf(path, sizeof path, "%s/%s", office->folder, entry->d_name);
         if (ends_with(entry->d_name, ".journal"))
             add_journal(office, path);
+        else if (ends_with(entry->d_name, ".new"))
+            journal_sweep(path);
     }
     if (folder)
         closedir(folder);

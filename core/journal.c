@@ -13,9 +13,12 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WARM = 1024 }; /* slots that mostly suffice, and then stay in the caches */
+
+enum { DRAFT_S = 60 /* nobody takes so long to make one */ };
 
 static const uint64_t MAGIC = 0x314c4e4a52494557; /* "WEIRJNL1" */
 
@@ -148,6 +151,19 @@ struct journal *journal_open(const char *path)
         return journal;
     journal_free(journal);
     return NULL;
+}
+
+void journal_sweep(const char *draft)
+{
+    int fd = open(draft, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat info;
+
+    if (fd < 0)
+        return;
+    bool is_old = fstat(fd, &info) == 0 && time(NULL) - info.st_mtime > DRAFT_S;
+    if (is_old && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlink(draft);
+    close(fd);
 }
 
 bool journal_is_dead(struct journal *journal)

@@ -48,7 +48,8 @@ struct journal;
 /* ---- the worker's ---- */
 
 /* A new one in the folder, which is made; NULL: it cannot be (errno), as when the disk is full.
- * run: whose memory the budgets are in; seat: this worker's there. */
+ * run: whose memory the budgets are in; seat: this worker's there.  All of its blocks are taken: a
+ * disk that fills up later does not matter. */
 struct journal *journal_new(const char *folder, uint64_t run, int seat);
 /* A free slot, all zero, in state OPENING; -1: none is free. */
 int journal_take(struct journal *journal);
@@ -67,6 +68,8 @@ void journal_free(struct journal *journal);
 
 /* One that a worker made; NULL: it is none that can be read. */
 struct journal *journal_open(const char *path);
+/* Removes what a worker that was killed has begun to make, a while ago. */
+void journal_sweep(const char *draft);
 bool journal_is_dead(struct journal *journal); /* nobody writes it any more */
 bool journal_is_empty(const struct journal *journal);
 const char *journal_path(const struct journal *journal);

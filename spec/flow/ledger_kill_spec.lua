@@ -61,17 +61,8 @@ describe("the ledger under load", function()
     assert.same({ 0, 0, shown.spent }, { shown.reserved, shown.in_flight, cost })
   end)
 
-  local function clerk_of(one)
-    for _, pid in ipairs(one.process:children()) do
-      local maps = io.open(("/proc/%d/maps"):format(pid))
-      local text = maps and maps:read("*a") or ""
-      if maps then maps:close() end
-      if text:find("ledger.db-shm", 1, true) then return pid end
-    end
-  end
-
   local function kill_worker()
-    local clerk = clerk_of(gateway)
+    local clerk = ledger.clerk(gateway)
     for _, pid in ipairs(gateway:workers()) do
       if pid ~= clerk then
         libc.C.kill(pid, libc.SIGKILL)
@@ -87,7 +78,10 @@ describe("the ledger under load", function()
 
   local deeds = {
     kill_worker,
-    function() libc.C.kill(clerk_of(gateway) or 0, clerk_of(gateway) and libc.SIGKILL or 0) end,
+    function()
+      local clerk = ledger.clerk(gateway)
+      if clerk then libc.C.kill(clerk, libc.SIGKILL) end
+    end,
     kill_master,
   }
 

@@ -3,7 +3,6 @@
 
 local cjson = require("cjson")
 local ledger = require("spec.support.ledger")
-local libc = require("spec.support.libc")
 local upstream = require("spec.support.upstream")
 local world = require("spec.support.world")
 
@@ -47,6 +46,14 @@ describe("a webhook", function()
     return client:read_response().status
   end
 
+  --- Until alice's budget says so, which is after the answer.
+  local function wait_spent(micro)
+    local deadline, shown = os.time() + 20
+    repeat shown = ledger.ask(gateway, "keys", "show", "alice")
+    until shown.spent == micro and shown.reserved == 0 or os.time() > deadline
+    assert.same({ micro, 0 }, { shown.spent, shown.reserved })
+  end
+
   --- The next message, which is answered.
   local function told(status)
     local connection, request = hook:take()
@@ -76,6 +83,7 @@ describe("a webhook", function()
     assert.equal("Weir: the key 'alice' has spent $0.005 of $0.01 a month; it renews at "
       .. low.renews, low.text)
     for _ = 1, 4 do spend(headers, 1000) end
+    wait_spent(10000)
     for _ = 1, 3 do assert.equal(429, ask(headers):read_response().status) end
     local gone = told()
     assert.same({ "budget_spent", 10000 }, { gone.event, gone.spent })
@@ -120,12 +128,7 @@ describe("a webhook", function()
     start_plain { workers = "workers = 2" }
     spend(alice(), 5000)
     local connection, request = hook:take()
-    for _, pid in ipairs(gateway:workers()) do
-      local maps = io.open(("/proc/%d/maps"):format(pid))
-      local is_clerk = maps and maps:read("*a"):find("ledger.db-shm", 1, true)
-      if maps then maps:close() end
-      if not is_clerk then libc.C.kill(pid, libc.SIGKILL) end
-    end
+    ledger.kill_workers(gateway)
     local _, again = told()
     assert.equal(request.body, again.body)
     connection:close()
@@ -141,6 +144,7 @@ describe("a webhook", function()
     assert.is_nil(line:find("T0K3N", 1, true))
     assert.equal("1", metric('weir_webhook_total{result="failed"}'))
     spend(headers, 5000)
+    wait_spent(10000)
     ask(headers):read_response()
     assert.equal("budget_spent", told().event)
   end)

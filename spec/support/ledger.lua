@@ -1,6 +1,7 @@
 --- A gateway whose keys are a ledger's, and its command line.
 local cjson = require("cjson")
 local gateway = require("spec.support.gateway")
+local libc = require("spec.support.libc")
 local process = require("spec.support.process")
 
 local ffi = require("ffi")
@@ -44,11 +45,20 @@ function ledger.key(served, name, ...)
   return { authorization = "Bearer " .. added.key }, added.key
 end
 
---- The process that keeps it.
+--- The process that keeps its ledger; nil while there is none.
 function ledger.clerk(served)
   for _, pid in ipairs(served.process:children()) do
-    local maps = io.open(("/proc/%d/maps"):format(pid)):read("*a")
-    if maps:find("ledger.db-shm", 1, true) then return pid end
+    local maps = io.open(("/proc/%d/maps"):format(pid))
+    local text = maps and maps:read("*a") or ""
+    if maps then maps:close() end
+    if text:find("ledger.db-shm", 1, true) then return pid end
+  end
+end
+
+function ledger.kill_workers(served)
+  local clerk = ledger.clerk(served)
+  for _, pid in ipairs(served:workers()) do
+    if pid ~= clerk then libc.C.kill(pid, libc.SIGKILL) end
   end
 end
 
