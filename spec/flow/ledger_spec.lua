@@ -124,6 +124,16 @@ describe("the ledger", function()
     assert.equal(0, show("alice").reserved)
   end)
 
+  it("keeps its days when a reload names a time zone that there is not", function()
+    start()
+    gateway:write("weir.lua", w:config { more = ledger.CONFIG
+      .. 'ledger = { timezone = "Europe/Berln" },' })
+    local status, said = gateway:command("reload")
+    assert.equal(3, status)
+    assert.matches("weir.lua: ledger.timezone: must be the name of a time zone", said, 1, true)
+    assert.matches("(did you mean: Europe/Berlin)", said, 1, true)
+  end)
+
   describe("and budgets", function()
     --- 100 tokens at most of 2 micro-dollars, and a few for what is asked.
     local function broke(headers, members)
