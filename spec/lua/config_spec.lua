@@ -252,8 +252,8 @@ describe("config, the ledger", function()
   it("lets keys store texts where it says for how long", function()
     local function with(store) return raw { keys = "ledger", ledger = { store = store } } end
     assert.is_nil(settings_of(raw { keys = "ledger" }).ledger.store)
-    assert.same({ keep = 30 * 86400, most = 262144, room = 1073741824 }, settings_of(with { keep = "30d" })
-      .ledger.store)
+    assert.same({ keep = 30 * 86400, most = 262144, room = 1073741824 },
+      settings_of(with { keep = "30d" }).ledger.store)
     assert.same({ keep = 60, most = 1024, room = 1048576 },
       settings_of(with { keep = 60, most = 1024, room = 1048576 }).ledger.store)
     assert_problem(raw { ledger = { store = { keep = 60 } } }, "ledger.store", "keys of a ledger")
