@@ -19,13 +19,13 @@ struct ring {
     _Atomic uint64_t put;
     char apart[64]; /* that one's writes do not slow the other's reads */
     _Atomic uint64_t taken;
-    char bytes[RING_BYTES];
 };
 
 struct rings {
     _Atomic int64_t keep_s, room;
     _Atomic uint64_t counts[2];
-    struct ring list[RING_COUNT];
+    struct ring list[RING_COUNT]; /* side by side: the clerk looks at all, all the time */
+    char bytes[RING_COUNT][RING_BYTES];
 };
 
 struct rings *rings_new(void)
@@ -59,9 +59,9 @@ uint64_t rings_counted(const struct rings *rings, enum rings_count what)
     return atomic_load(&rings->counts[what]);
 }
 
-static struct ring *ring_of(struct rings *rings, int worker)
+static bool has_ring(int worker)
 {
-    return worker >= 0 && worker < RING_COUNT ? &rings->list[worker] : NULL;
+    return worker >= 0 && worker < RING_COUNT;
 }
 
 static size_t size_of(size_t len)
@@ -69,16 +69,16 @@ static size_t size_of(size_t len)
     return WORD + (len + WORD - 1) / WORD * WORD;
 }
 
-static void write_word(struct ring *ring, uint64_t at, uint64_t word)
+static void write_word(char *bytes, uint64_t at, uint64_t word)
 {
-    memcpy(ring->bytes + at % RING_BYTES, &word, WORD);
+    memcpy(bytes + at % RING_BYTES, &word, WORD);
 }
 
-static uint64_t read_word(const struct ring *ring, uint64_t at)
+static uint64_t read_word(const char *bytes, uint64_t at)
 {
     uint64_t word;
 
-    memcpy(&word, ring->bytes + at % RING_BYTES, WORD);
+    memcpy(&word, bytes + at % RING_BYTES, WORD);
     return word;
 }
 
@@ -89,7 +89,7 @@ static uint64_t gap_at(uint64_t at, size_t size)
     return left < size ? left : 0;
 }
 
-static bool put(struct ring *ring, struct slice record)
+static bool put(struct ring *ring, char *bytes, struct slice record)
 {
     uint64_t at = atomic_load_explicit(&ring->put, memory_order_relaxed);
     uint64_t taken = atomic_load_explicit(&ring->taken, memory_order_acquire);
@@ -99,19 +99,17 @@ static bool put(struct ring *ring, struct slice record)
     if (record.len > RING_BYTES || at + gap + size - taken > RING_BYTES)
         return false;
     if (gap)
-        write_word(ring, at, SKIP);
+        write_word(bytes, at, SKIP);
     at += gap;
-    write_word(ring, at, record.len);
-    memcpy(ring->bytes + at % RING_BYTES + WORD, record.ptr, record.len);
+    write_word(bytes, at, record.len);
+    memcpy(bytes + at % RING_BYTES + WORD, record.ptr, record.len);
     atomic_store_explicit(&ring->put, at + size, memory_order_release);
     return true;
 }
 
 bool rings_put(struct rings *rings, int worker, struct slice record)
 {
-    struct ring *ring = ring_of(rings, worker);
-
-    if (ring && put(ring, record))
+    if (has_ring(worker) && put(&rings->list[worker], rings->bytes[worker], record))
         return true;
     rings_count(rings, RINGS_DROPPED, 1);
     return false;
@@ -124,19 +122,19 @@ uint64_t rings_begin(const struct rings *rings, int worker)
 
 bool rings_next(struct rings *rings, int worker, uint64_t *at, struct slice *record)
 {
-    struct ring *ring = ring_of(rings, worker);
-    uint64_t end = ring ? atomic_load_explicit(&ring->put, memory_order_acquire) : 0;
+    uint64_t end = atomic_load_explicit(&rings->list[worker].put, memory_order_acquire);
+    const char *bytes = rings->bytes[worker];
 
-    if (!ring || *at >= end)
+    if (*at >= end)
         return false;
-    if (read_word(ring, *at) == SKIP)
+    if (read_word(bytes, *at) == SKIP)
         *at += RING_BYTES - *at % RING_BYTES;
-    uint64_t len = read_word(ring, *at), place = *at % RING_BYTES + WORD;
+    uint64_t len = read_word(bytes, *at), place = *at % RING_BYTES + WORD;
     if (*at >= end || len > RING_BYTES - place) { /* nobody who is sound wrote that */
         *at = end;
         return false;
     }
-    *record = (struct slice){ring->bytes + place, len};
+    *record = (struct slice){bytes + place, len};
     *at += size_of(len);
     return true;
 }
@@ -144,12 +142,12 @@ bool rings_next(struct rings *rings, int worker, uint64_t *at, struct slice *rec
 /* What was taken is overwritten: other workers could read it. */
 void rings_take(struct rings *rings, int worker, uint64_t at)
 {
-    struct ring *ring = &rings->list[worker];
+    char *bytes = rings->bytes[worker];
     uint64_t from = rings_begin(rings, worker);
-    size_t len = (size_t)(at - from), place = from % RING_BYTES;
+    size_t len = at - from < RING_BYTES ? at - from : RING_BYTES, place = from % RING_BYTES;
     size_t first = len < RING_BYTES - place ? len : RING_BYTES - place;
 
-    memset(ring->bytes + place, 0, first);
-    memset(ring->bytes, 0, len - first);
-    atomic_store_explicit(&ring->taken, at, memory_order_release);
+    memset(bytes + place, 0, first);
+    memset(bytes, 0, len - first);
+    atomic_store_explicit(&rings->list[worker].taken, at, memory_order_release);
 }

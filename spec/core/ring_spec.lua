@@ -85,7 +85,7 @@ describe("a ring", function()
   it("has no byte of what was taken", function()
     local function holds(text)
       local bytes = ffi.cast("char *", rings)
-      return ffi.string(bytes, C.RING_BYTES + 4096):find(text, 1, true) ~= nil
+      return ffi.string(bytes, C.RING_BYTES + 8192):find(text, 1, true) ~= nil
     end
     put(("x"):rep(C.RING_BYTES - 1000))
     take()

@@ -381,6 +381,20 @@ describe("stored texts", function()
     assert.matches('"hello"', text, 1, true)
   end)
 
+  it("are the request's though its worker was killed", function()
+    start()
+    ask((ledger.key(gateway, "alice", "--store", "30d")), say("last words"))
+    first:take()
+    for _, pid in ipairs(gateway:workers()) do
+      if pid ~= ledger.clerk(gateway) then libc.C.kill(pid, libc.SIGKILL) end
+    end
+    gateway:wait_log("event=worker_died")
+    local deadline, row = os.time() + 10, nil
+    repeat row = ledger.ask(gateway, "requests").requests[1] until row or os.time() > deadline
+    assert.equal("worker_died", row.code)
+    assert.matches("last words", texts(row.id).request.parts[1].text, 1, true)
+  end)
+
   it("are told over the unix socket alone", function()
     start { env = { TOKEN = "admin-token-0123456789" }, more = STORE
       .. ' admin = { listen = "127.0.0.1:0", token = weir.env "TOKEN" },' }
