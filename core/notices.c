@@ -253,6 +253,8 @@ struct notices *notices_new(const struct notices_settings *settings)
     notices->at = -1;
     notices->webhook = webhook_new(settings->base, settings->upstream, &owner, notices);
     budget_return_notices(settings->budget, settings->worker);
+    if (settings->config(settings->arg)->has_ledger)
+        find_series(notices);
     event_assign(&notices->timer, settings->base, -1, EV_PERSIST, on_look, notices);
     event_add(&notices->timer, &often);
     return notices;
