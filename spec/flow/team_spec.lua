@@ -46,7 +46,7 @@ describe("the team's example", function()
   it("has a dashboard of series that there are", function()
     local first = w:upstream("first")
     local started = w:gateway { more = ledger.CONFIG, models =
-      '    default = waterfall { "first/m" }, bad = function() error("x") end,' }
+      '    default = waterfall { "first/first-model" }, bad = function() error("x") end,' }
     local headers = ledger.key(started, "alice")
     local client = started:chat { stream = true, headers = headers }
     local provider = first:stream(openai.content("a"))
@@ -59,6 +59,7 @@ describe("the team's example", function()
     client:read_chunks()
     started:chat { model = "bad", headers = headers }:read_response()
     started:wait_log("event=request", "model=bad")
+    assert.equal(2, #ledger.ask(started, "requests").requests) -- both are over
     local metrics = started:ask_admin("/metrics")
     local panels = json.decode(read("examples/team/grafana.json")).panels
     assert.is_true(#panels > 10)
