@@ -38,6 +38,7 @@ nightly: build
 
 # build/weir_VERSION_ARCH.deb, and what is in it.
 package: build
+	@tools/install package
 	@cd build && rm -f weir_*.deb && cpack >/dev/null
 	@dpkg-deb --info build/weir_*.deb && dpkg-deb --contents build/weir_*.deb
 

@@ -96,6 +96,21 @@ describe("under systemd", function()
     listener:close()
   end)
 
+  it("answers who connected between two gateways on that socket: a restart", function()
+    local listener = socket.listen()
+    start({ LISTEN_FDS = "1" }, { [3] = listener.fd })
+    wait_port()
+    child:signal(libc.SIGTERM)
+    assert.equal(0, child:wait())
+    local client = http.connect(listener.port):request { path = "/healthz" }
+    start({ LISTEN_FDS = "1" }, { [3] = listener.fd })
+    assert.equal(200, client:read_response().status)
+    client:close()
+    child:signal(libc.SIGTERM)
+    assert.equal(0, child:wait())
+    listener:close()
+  end)
+
   it("leaves descriptors alone that are not its own", function()
     local listener = socket.listen()
     child = process.start(gateway.command("serve", folder .. "/weir.lua"),
