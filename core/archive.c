@@ -13,7 +13,7 @@ enum { BUSY_MS = 2000 };
 
 static const char schema[] =
     "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-    "PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
+    "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY;"
     "CREATE TABLE IF NOT EXISTS texts(id INTEGER PRIMARY KEY, request TEXT NOT NULL, side TEXT NOT"
     " NULL, key INTEGER NOT NULL, time INTEGER NOT NULL, ends INTEGER NOT NULL,"
     " UNIQUE(request, side));"

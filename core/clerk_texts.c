@@ -14,7 +14,9 @@
 enum { SPARE = 16 /* a part of the room, that is made when it is full */, SHED_TEXTS = 8 };
 
 static const int64_t RETRY_US = 1000000; /* after a failure */
-static const int64_t SWEEP_US = 100000;  /* of a turn: journals wait meanwhile */
+static const int64_t TURN_US = 1000000;
+static const int64_t SWEEP_US = 100000; /* of a turn: journals wait meanwhile */
+static const int64_t TAKE_US = 10000;   /* of a pass, of which there may be fifty a second */
 
 static void shed(struct clerk_texts *texts);
 
@@ -26,8 +28,9 @@ struct clerk_texts {
     struct buf text;
     uint64_t at[RING_COUNT]; /* how far each ring has been read */
     uint64_t added;          /* in this transaction */
+    int first;               /* ring of a pass */
     int64_t allowed_s;       /* what is there was last shortened to */
-    int64_t retry_at_us;
+    int64_t retry_at_us, sweep_at_us;
     bool is_over;    /* there are more than the room is for */
     bool is_open;    /* a transaction is */
     bool is_failing; /* it cannot be made */
@@ -166,26 +169,33 @@ static bool add(struct clerk_texts *texts, struct slice record)
     return !texts->is_failing;
 }
 
-static bool add_all(struct clerk_texts *texts)
+/* Each worker's turn to be the first comes. */
+static bool add_until(struct clerk_texts *texts, int64_t until_us)
 {
     struct slice record;
 
-    for (int i = 0; i < RING_COUNT; i++) {
+    texts->first = (texts->first + 1) % RING_COUNT;
+    for (int i = 0; i < RING_COUNT; i++)
         texts->at[i] = rings_begin(texts->rings, i);
-        while (rings_next(texts->rings, i, &texts->at[i], &record))
+    for (int i = 0; i < RING_COUNT; i++) {
+        int worker = (texts->first + i) % RING_COUNT;
+        while (rings_next(texts->rings, worker, &texts->at[worker], &record)) {
             if (!add(texts, record))
                 return false;
+            if (loop_now_us() >= until_us)
+                return !texts->is_open || archive_commit(texts->archive);
+        }
     }
     return !texts->is_open || archive_commit(texts->archive);
 }
 
-void clerk_texts_take(struct clerk_texts *texts)
+static void take_until(struct clerk_texts *texts, int64_t until_us)
 {
     if (loop_now_us() < texts->retry_at_us)
         return;
     texts->added = 0;
     texts->is_open = false;
-    if (add_all(texts)) {
+    if (add_until(texts, until_us)) {
         for (int i = 0; i < RING_COUNT; i++)
             rings_take(texts->rings, i, texts->at[i]);
         rings_count(texts->rings, RINGS_STORED, texts->added);
@@ -197,6 +207,11 @@ void clerk_texts_take(struct clerk_texts *texts)
         log_failure(texts, archive_problem(texts->archive));
         archive_rollback(texts->archive);
     }
+}
+
+void clerk_texts_take(struct clerk_texts *texts)
+{
+    take_until(texts, INT64_MAX);
 }
 
 /* ---- ending ---- */
@@ -264,8 +279,12 @@ static void follow(struct clerk_texts *texts)
 
 void clerk_texts_turn(struct clerk_texts *texts)
 {
-    if (!texts->archive || loop_now_us() < texts->retry_at_us)
+    int64_t now_us = loop_now_us();
+
+    take_until(texts, now_us + TAKE_US);
+    if (!texts->archive || now_us < texts->retry_at_us || now_us < texts->sweep_at_us)
         return;
+    texts->sweep_at_us = now_us + TURN_US;
     follow(texts);
     sweep(texts);
 }
@@ -277,6 +296,7 @@ int64_t clerk_texts_allowed(const struct clerk_texts *texts)
 
 bool clerk_texts_shorten(struct clerk_texts *texts, int32_t account, int64_t keep_s)
 {
+    clerk_texts_take(texts);
     if (!texts->archive)
         return true;
     if (!archive_shorten(texts->archive, account, keep_s, wall_us()))
@@ -290,5 +310,6 @@ bool clerk_texts_each(struct clerk_texts *texts, struct slice request,
                                     const struct archive_part *part),
                       void *arg)
 {
+    clerk_texts_take(texts);
     return !texts->archive || archive_each(texts->archive, request, wall_us(), visit, arg);
 }

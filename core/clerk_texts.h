@@ -12,17 +12,18 @@ struct rings;
 struct clerk_texts *clerk_texts_new(const char *folder, struct rings *rings, struct keys *keys);
 void clerk_texts_free(struct clerk_texts *texts); /* accepts NULL */
 
-/* Stores what workers have handed over.  While it cannot be it stays with them, who drop what finds
- * no room. */
-void clerk_texts_take(struct clerk_texts *texts);
-/* Once a second or so: removes what has ended. */
+/* Stores some of what workers have handed over, for a few milliseconds, as the ledger waits
+ * meanwhile; once a second it removes what has ended.  What cannot be stored stays with workers,
+ * who drop what finds no room. */
 void clerk_texts_turn(struct clerk_texts *texts);
+void clerk_texts_take(struct clerk_texts *texts); /* stores all of it */
 
 /* For how many seconds the configuration allows to keep texts; 0: for none. */
 int64_t clerk_texts_allowed(const struct clerk_texts *texts);
-/* The account's texts end after so many seconds at the latest; 0: now.  False: it cannot be. */
+/* The account's texts, all that were handed over, end after so many seconds at the latest; 0: now.
+ * False: it cannot be. */
 bool clerk_texts_shorten(struct clerk_texts *texts, int32_t account, int64_t keep_s);
-/* As archive_each. */
+/* As archive_each, of all that was handed over. */
 bool clerk_texts_each(struct clerk_texts *texts, struct slice request,
                       void (*visit)(void *arg, const struct archive_text *text,
                                     const struct archive_part *part),

@@ -212,7 +212,6 @@ static bool settle_now(void *arg)
     find_journals(office);
     for (size_t i = 0; i < office->count; i++)
         is_all = is_all && !is_settling(office->journals[i]);
-    clerk_texts_take(office->texts);
     return pass(office) && is_all;
 }
 
@@ -287,15 +286,8 @@ static void tell_health(struct office *office)
     budget_set_health(office->work->budget, &health);
 }
 
-static void turn(struct office *office, int64_t now_us)
+static void keep_ledger(struct office *office, int64_t now_us)
 {
-    clerk_texts_take(office->texts);
-    if (now_us >= office->health_at_us) {
-        office->health_at_us = now_us + LOOK_US;
-        tell_health(office);
-    }
-    if (now_us < office->retry_at_us)
-        return;
     pass(office);
     if (now_us >= office->look_at_us) {
         office->look_at_us = now_us + LOOK_US;
@@ -304,8 +296,18 @@ static void turn(struct office *office, int64_t now_us)
     if (now_us >= office->turn_at_us) {
         office->turn_at_us = now_us + TURN_US;
         lua_clerk_turn(office->lua);
-        clerk_texts_turn(office->texts);
     }
+}
+
+static void turn(struct office *office, int64_t now_us)
+{
+    if (now_us >= office->health_at_us) {
+        office->health_at_us = now_us + LOOK_US;
+        tell_health(office);
+    }
+    if (now_us >= office->retry_at_us)
+        keep_ledger(office, now_us);
+    clerk_texts_turn(office->texts);
 }
 
 static void run(struct office *office)

@@ -76,7 +76,6 @@ return function(host)
 
   --- What its key has stored of it; the row of a request that is under way is yet to come.
   function serve.texts(request)
-    host.settle()
     local found = store.of(host, request.name)
     if not found then
       refuse(404, "nothing is stored of a request of that id: its key does not store, or its time "

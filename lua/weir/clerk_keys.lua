@@ -289,7 +289,6 @@ return function(host)
     publish(row)
     if row.period ~= before.period then settle_window(row) end
     if columns.store ~= nil then -- what is there ends with it, at once where it is "none"
-      host.settle()
       if not host.shorten_texts(row.id, columns.store or 0) then
         refuse(500, "store: no more is stored; what is there cannot be removed now: try again")
       end

@@ -344,8 +344,11 @@ describe("stored texts", function()
       pipe:close()
       return tonumber(text:match("\n" .. name .. " (%d+)"))
     end
-    for _ = 1, 6 do
-      assert.equal(200, select(2, serve(headers, ("x"):rep(900000), "hello")).status)
+    local ids = {}
+    for i = 1, 6 do
+      local response
+      ids[i], response = serve(headers, ("x"):rep(900000), "hello")
+      assert.equal(200, response.status)
     end
     gateway:wait_log("event=texts_unavailable", "texts.db")
     assert.equal(0, metric("weir_texts_stored_total"))
@@ -353,6 +356,7 @@ describe("stored texts", function()
     assert.equal(1, select(2, gateway:log():gsub("event=texts_unavailable", "")))
     assert(lfs.rmdir(data .. "/texts.db"))
     gateway:wait_log("event=texts_available")
+    assert.truthy(texts(ids[1]))
     assert.is_true(metric("weir_texts_stored_total") >= 4)
     gateway:stop()
     support.remove_folder(data)
