@@ -390,13 +390,31 @@ static struct lua_clerk *open_lua(struct office *office)
     return lua;
 }
 
-/* What an earlier master left is in the ledger before its sums are read. */
+/* What cannot be written is not in the sums: it is held, if no clerk wrote it and was killed. */
+static void owe(struct office *office, struct journal *journal)
+{
+    for (int at = 0; at < JOURNAL_SLOTS; at++) {
+        if (journal_state(journal, at) != SLOT_CLOSED)
+            continue;
+        if (ledger_has(office->ledger, journal_slot(journal, at)))
+            estate_count(office->work->budget, journal, at);
+        else
+            estate_owe(office->work->budget, journal, at);
+    }
+}
+
+/* What an earlier master left is in the ledger before its sums are read, unless its disk is full.
+ */
 static bool load(struct office *office)
 {
     bool is_again = budget_is_loaded(office->work->budget);
 
     look_at_journals(office);
-    if (!pass(office) || !lua_clerk_load(office->lua, is_again))
+    bool is_all = pass(office);
+    for (size_t i = 0; i < office->count && !is_all && !is_again; i++)
+        if (!estate_is_ours(office->work->budget, office->journals[i]))
+            owe(office, office->journals[i]);
+    if (!lua_clerk_load(office->lua, is_again))
         return false;
     budget_loaded(office->work->budget);
     return true;

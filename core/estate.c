@@ -140,6 +140,19 @@ void estate_hold(struct budget *budget, struct journal *journal)
     }
 }
 
+void estate_owe(struct budget *budget, struct journal *journal, int at)
+{
+    struct journal_slot *slot = journal_slot(journal, at);
+
+    if (!slot->is_attempt)
+        return;
+    adopt(budget, slot);
+    if (slot->held_op || slot->counted_op)
+        return;
+    slot->reserved = slot->cost; /* what it reserved once is told nowhere */
+    hold(budget, slot);
+}
+
 void estate_count(struct budget *budget, struct journal *journal, int at)
 {
     struct journal_slot *slot = journal_slot(journal, at);

@@ -23,5 +23,7 @@ void estate_settle(struct budget *budget, struct journal *journal);
 void estate_mend(struct budget *budget, struct journal *journal);
 /* What its worker, which lives on, has reserved is not to be spent twice. */
 void estate_hold(struct budget *budget, struct journal *journal);
+/* Of a closed slot that cannot be written now: its cost is held, until estate_count. */
+void estate_owe(struct budget *budget, struct journal *journal, int at);
 /* A closed slot is in the ledger: before it is freed. */
 void estate_count(struct budget *budget, struct journal *journal, int at);

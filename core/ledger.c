@@ -45,8 +45,7 @@ static const char schema[] =
     " NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, requests INTEGER, errors INTEGER,"
     " attempts INTEGER, prompt INTEGER, completion INTEGER, cached INTEGER, reasoning INTEGER, cost"
     " INTEGER, estimated INTEGER, PRIMARY KEY(quarter, key, team, model, target)) WITHOUT ROWID;"
-    "DROP INDEX IF EXISTS sums_key;"
-    "PRAGMA user_version=1;";
+    "DROP INDEX IF EXISTS sums_key;";
 
 static const char add_request[] =
     "INSERT OR IGNORE INTO requests VALUES"
@@ -103,6 +102,19 @@ static bool add_columns(struct ledger *ledger)
                         NULL) == SQLITE_OK;
 }
 
+/* Once: a full disk, to which not even this can be written, is no reason not to read. */
+static bool set_version(struct ledger *ledger)
+{
+    sqlite3_stmt *statement = NULL;
+    bool is_set =
+        sqlite3_prepare_v2(ledger->db, "PRAGMA user_version", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == 1;
+
+    sqlite3_finalize(statement);
+    return is_set ||
+           sqlite3_exec(ledger->db, "PRAGMA user_version=1", NULL, NULL, NULL) == SQLITE_OK;
+}
+
 struct ledger *ledger_open(const char *path, struct buf *problem)
 {
     struct ledger *ledger = mem_new(sizeof *ledger);
@@ -113,7 +125,7 @@ struct ledger *ledger_open(const char *path, struct buf *problem)
     bool is_open = sqlite3_open_v2(path, &ledger->db, flags, NULL) == SQLITE_OK &&
                    sqlite3_busy_timeout(ledger->db, BUSY_MS) == SQLITE_OK &&
                    sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-                   add_columns(ledger) && prepare(ledger);
+                   add_columns(ledger) && set_version(ledger) && prepare(ledger);
     umask(mask);
     if (is_open)
         return ledger;
@@ -303,6 +315,22 @@ static bool write_sums(struct ledger *ledger)
     }
     sums_clear(ledger->sums);
     return is_written;
+}
+
+bool ledger_has(struct ledger *ledger, const struct journal_slot *slot)
+{
+    const char *sql = slot->is_attempt ? "SELECT 1 FROM attempts WHERE request = ?1 AND number = ?2"
+                                       : "SELECT 1 FROM requests WHERE id = ?1";
+    sqlite3_stmt *statement = NULL;
+
+    if (sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL))
+        return false;
+    sqlite3_bind_text(statement, 1, slot->request, -1, SQLITE_STATIC);
+    if (slot->is_attempt)
+        sqlite3_bind_int(statement, 2, slot->number);
+    bool has = sqlite3_step(statement) == SQLITE_ROW;
+    sqlite3_finalize(statement);
+    return has;
 }
 
 /* ---- asking ---- */

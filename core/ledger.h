@@ -34,6 +34,8 @@ bool ledger_add(struct ledger *ledger, const struct journal_slot *slot);
 /* A request whose worker died costs what its attempts' rows say: after any of these was added. */
 bool ledger_add_up(struct ledger *ledger, const struct journal_slot *slot);
 
+bool ledger_has(struct ledger *ledger, const struct journal_slot *slot); /* its row */
+
 struct ledger_row {
     size_t count;
     const char *const *names;

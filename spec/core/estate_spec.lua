@@ -161,6 +161,26 @@ describe("estate", function()
       C.budget_free(fresh)
     end)
 
+    it("is held for what it cost while it cannot be written", function()
+      local at, slot = open()
+      slot.cost = 2
+      C.journal_set(journal, at, C.SLOT_CLOSED)
+      for _ = 1, 2 do C.estate_owe(later, journal, at) end
+      assert.same({ spent = 0, reserved = 2 }, purses(later))
+      for _ = 1, 2 do C.estate_count(later, journal, at) end
+      assert.same({ spent = 2, reserved = 0 }, purses(later))
+    end)
+
+    it("is not held for what an earlier clerk wrote", function()
+      local at = open()
+      local fresh = C.budget_new(keys)
+      C.journal_set(journal, at, C.SLOT_CLOSED)
+      C.estate_count(fresh, journal, at)
+      C.estate_owe(fresh, journal, at)
+      assert.same({ spent = 0, reserved = 0 }, purses(fresh))
+      C.budget_free(fresh)
+    end)
+
     --- What a clerk does with a journal whose closed slots are in the ledger.
     local function work()
       C.estate_mend(later, journal)

@@ -5,6 +5,7 @@ local cjson = require("cjson")
 local disk = require("spec.support.disk")
 local http = require("spec.support.http")
 local ledger = require("spec.support.ledger")
+local libc = require("spec.support.libc")
 local world = require("spec.support.world")
 
 local SLOTS = 16384 -- core/journal.h
@@ -15,10 +16,7 @@ describe("on a full disk", function()
   local why_not = disk.why_not()
   local w, first, full, gateway
 
-  before_each(function()
-    if why_not then return end
-    w, full = world.new(), disk.new("20m")
-    first = w:upstream("first")
+  local function start()
     gateway = w:gateway {
       more = ledger.CONFIG .. ("data = %q,"):format(full.path),
       models = [[
@@ -26,6 +24,13 @@ describe("on a full disk", function()
         reply = function(req) return req:reply(200, "{}") end,]],
       under = full.under,
     }
+  end
+
+  before_each(function()
+    if why_not then return end
+    w, full = world.new(), disk.new("20m")
+    first = w:upstream("first")
+    start()
   end)
   after_each(function()
     if why_not then return end
@@ -89,9 +94,13 @@ describe("on a full disk", function()
     return rows
   end
 
-  local function is_even(name, spent)
-    local shown = ledger.ask(gateway, "keys", "show", name)
-    assert.same({ spent, 0, 0 }, { shown.spent, shown.reserved, shown.in_flight })
+  --- Until the budget says so, which is after the answer; then nothing is held.
+  local function wait_spent(name, micro)
+    local deadline, ok, shown = os.time() + 20
+    repeat ok, shown = pcall(ledger.ask, gateway, "keys", "show", name)
+    until ok and shown.spent == micro and shown.in_flight == 0 or os.time() > deadline
+    assert.is_true(ok, shown)
+    assert.same({ micro, 0, 0 }, { shown.spent, shown.reserved, shown.in_flight })
   end
 
   it("serves until the journal is full, and has all of that when there is room", function()
@@ -100,7 +109,7 @@ describe("on a full disk", function()
     local carol = ledger.key(gateway, "carol")
     assert.equal(200, serve(alice))
     assert.equal(200, serve(carol))
-    is_even("alice", 20)
+    wait_spent("alice", 20)
     full:fill()
 
     assert.equal(200, serve(alice))
@@ -119,7 +128,7 @@ describe("on a full disk", function()
     gateway:wait_log("event=ledger_available")
     wait_metric("weir_ledger_waiting", 0)
     assert.equal(200, serve(alice))
-    is_even("alice", 60)
+    wait_spent("alice", 60)
     local rows = usage()
     assert.same({ 3, 3, 60 }, { rows.alice.requests, rows.alice.attempts, rows.alice.cost })
     local recorded = 1 + SLOTS + 1 - metric("weir_ledger_unrecorded_total")
@@ -158,5 +167,31 @@ describe("on a full disk", function()
     assert.same({ 3, row.cost, 0, 0 }, { row.attempts, shown.spent, shown.reserved,
       shown.in_flight })
     assert.is_true(row.cost > 40)
+  end)
+
+  it("goes on though the clerk is killed, and the gateway started anew", function()
+    if why_not then return pending(why_not) end
+    local alice = ledger.key(gateway, "alice", "--budget", "1usd/month")
+    local carol = ledger.key(gateway, "carol")
+    assert.equal(200, serve(alice))
+    full:fill()
+    assert.equal(200, serve(alice))
+    gateway:wait_log("event=ledger_unavailable")
+    libc.C.kill(ledger.clerk(gateway), libc.SIGKILL)
+    gateway:wait_log("event=clerk_died", "signal=9")
+    assert.equal(200, serve(alice))
+    wait_spent("alice", 60)
+    assert.equal(1, lines("clerk_died"))
+
+    gateway:stop()
+    start()
+    assert.equal(200, serve(carol))
+    assert.same({ 503, "ledger_unavailable" }, { refusal(alice) })
+    local shown = ledger.ask(gateway, "keys", "show", "alice")
+    assert.equal(60, shown.spent + shown.reserved)
+    full:free()
+    gateway:wait_log("event=ledger_available")
+    wait_spent("alice", 60)
+    assert.equal(60, usage().alice.cost)
   end)
 end)
