@@ -118,7 +118,7 @@ static bool open_next_listener(struct reload *reload)
 {
     const struct version *now = reload->current, *next = reload->next;
 
-    if (strcmp(now->host, next->host) == 0 && now->port == next->port)
+    if (reload->is_given || (strcmp(now->host, next->host) == 0 && now->port == next->port))
         return may_listen(reload->listen_fd, next, &reload->problems);
     reload->next_listen_fd =
         listener_open_beside(reload->listen_fd, next->host, next->port, &reload->problems);
@@ -346,10 +346,12 @@ int reload_listener(const struct reload *reload)
 /* ---- the beginning and the end ---- */
 
 /* systemd's socket, where it opened one; else what listen says. */
-static int first_listener(const struct version *version, struct buf *problem)
+static int first_listener(struct reload *reload, struct buf *problem)
 {
+    const struct version *version = reload->current;
     int fd = supervisor_take_listener(problem);
 
+    reload->is_given = fd >= 0;
     if (fd >= 0 && may_listen(fd, version, problem))
         return fd;
     return problem->len ? reload_close_fd(fd)
@@ -373,7 +375,7 @@ int reload_first(struct reload *reload)
     reload->current->number = reload->last = 1;
     reload->disk = sources_open(reload->current->fd);
     log_open(STDERR_FILENO, reload->current->log_level, reload->current->log_format);
-    reload->listen_fd = first_listener(reload->current, &problem);
+    reload->listen_fd = first_listener(reload, &problem);
     if (reload->listen_fd < 0)
         fprintf(stderr, "weir: %.*s\n", (int)problem.len, problem.ptr);
     buf_free(&problem);

@@ -16,6 +16,7 @@ struct reload {
     struct crew *crew;
     struct doors *doors;
     int listen_fd;
+    bool is_given; /* listen_fd is systemd's, who keeps it open: listen counts for nothing */
     struct version *current, *previous, *next;
     struct sources *disk; /* what was last read from the disk, sound or not */
     struct watch *watch;  /* NULL: the configuration wants none */
