@@ -13,15 +13,8 @@ describe("weir test", function()
 
   --- A folder with these files, "spec/a_spec.lua" among them.
   local function folder(files)
-    local path = gateway.folder {}
+    local path = gateway.folder(files)
     folders[#folders + 1] = path
-    for name, text in pairs(files) do
-      local inner = name:match("^(.*)/")
-      if inner then lfs.mkdir(path .. "/" .. inner) end
-      local file = assert(io.open(path .. "/" .. name, "wb"))
-      file:write(text)
-      file:close()
-    end
     return path
   end
 

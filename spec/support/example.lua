@@ -54,20 +54,16 @@ local function at_mocks(text, url)
 end
 
 local function copy(name, url)
-  local folder = gateway.folder {}
+  local files = {}
   for _, path in ipairs(example.files_below("examples/" .. name)) do
-    local inner = path:match("^(.*)/")
-    if inner then lfs.mkdir(folder .. "/" .. inner) end
     local text = example.read("examples/" .. name .. "/" .. path)
     if path == "weir.lua" then
       text = at_mocks(text:gsub('\n  listen = "[^\n]*', ""), url)
       text = text:gsub("\nreturn {", '%0\n  listen = "127.0.0.1:0", workers = 1,', 1)
     end
-    local file = assert(io.open(folder .. "/" .. path, "wb"))
-    file:write(text)
-    file:close()
+    files[path] = text
   end
-  return folder
+  return gateway.folder(files)
 end
 
 --- Starts a copy of an example; url(name) gives the base URL of a provider's mock. headers are

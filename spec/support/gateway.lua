@@ -27,13 +27,15 @@ function gateway.command(...)
   return argv
 end
 
---- A new folder with these files; gives its path.
----@param files table<string, string>
+--- A new folder with these files, by their names in it; gives its path.
+---@param files table<string, string> a name may lead into one folder below
 function gateway.folder(files)
   local template = libc.ffi.new("char[64]", "/tmp/weir-spec-XXXXXX")
   assert(libc.C.mkdtemp(template) ~= nil, libc.reason())
   local path = libc.ffi.string(template)
   for name, text in pairs(files) do
+    local inner = name:match("^(.*)/")
+    if inner then require("lfs").mkdir(path .. "/" .. inner) end
     local file = assert(io.open(path .. "/" .. name, "wb"))
     file:write(text)
     file:close()
