@@ -82,6 +82,7 @@ set(GATEWAY
   core/sources.c
   core/answer.c
   core/exchange.c
+  core/exchange_commit.c
   core/exchange_send.c
   core/exchange_stream.c
   core/exchange_store.c
@@ -108,6 +109,7 @@ set(GATEWAY
   core/generation.c
   core/ration.c
   core/lua_body.c
+  core/lua_core.c
   core/lua_event.c
   core/lua_fetch.c
   core/lua_filter.c

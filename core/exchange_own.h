@@ -1,6 +1,6 @@
 /* exchange_own.h -- what the files of the exchange share: exchange.c has its life and its state,
- * exchange_send.c the attempts, exchange_stream.c a committed stream, exchange_store.c the texts
- * that are stored.  Nobody else includes it. */
+ * exchange_send.c the attempts, exchange_commit.c what a policy returns, exchange_stream.c a
+ * committed stream, exchange_store.c the texts that are stored.  Nobody else includes it. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "attempt.h"
@@ -82,6 +82,10 @@ void exchange_finish(struct exchange *x, int status, const char *code);
 struct chunk_usage exchange_usage(const struct exchange *x);
 /* Goes on with what waits (a filter, a race, the policy) after so many seconds. */
 void exchange_wait(struct exchange *x, double seconds);
+
+/* ---- exchange_commit.c ---- */
+
+void exchange_on_finish(void *arg, const struct policy_result *result);
 /* What the filters made of a plain answer is in x->waiting. */
 void exchange_settle_plain(struct exchange *x, enum policy_filtered filtered);
 

@@ -9,6 +9,7 @@ set(SIM
   sim/specs.c)
 add_library(simulated OBJECT EXCLUDE_FROM_ALL
   core/exchange.c
+  core/exchange_commit.c
   core/exchange_send.c
   core/exchange_stream.c
   core/trail.c

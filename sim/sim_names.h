@@ -60,6 +60,7 @@
 #define exchange_on_dropped    sim_exchange_on_dropped
 #define exchange_on_end        sim_exchange_on_end
 #define exchange_on_event      sim_exchange_on_event
+#define exchange_on_finish     sim_exchange_on_finish
 #define exchange_on_flush      sim_exchange_on_flush
 #define exchange_on_race       sim_exchange_on_race
 #define exchange_on_send       sim_exchange_on_send
