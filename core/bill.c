@@ -14,6 +14,7 @@
 
 enum { BYTES_A_TOKEN = 3 /* rather too many tokens than too few */ };
 
+static const int64_t PRODUCT_MAX = 1000000000000000000;
 static const int64_t RETRY_US = 1000000; /* to make a journal that could not be made */
 static const int64_t SAY_US = 60 * 1000000;
 
@@ -286,10 +287,14 @@ void bill_close(struct bill *bill)
 
 /* ---- an attempt's ---- */
 
-/* Millionths of a micro-dollar. */
+/* Millionths of a micro-dollar: a million dollars at most, so that sums of them fit. */
 static int64_t product(int64_t tokens, int64_t price)
 {
-    return tokens > 0 ? tokens * price : 0;
+    int64_t product = 0;
+
+    if (tokens > 0 && (__builtin_mul_overflow(tokens, price, &product) || product > PRODUCT_MAX))
+        return PRODUCT_MAX;
+    return product;
 }
 
 int64_t bill_cost(const struct bill_price *price, const struct chunk_usage *usage)

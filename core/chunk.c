@@ -8,6 +8,8 @@
 #include "json.h"
 #include "json_plain.h"
 
+enum { TOKENS_MAX = 1000000000 }; /* of one answer; models take millions */
+
 struct walk { /* what is known before the message has been seen whole */
     struct json json;
     struct chunk *chunk;
@@ -29,6 +31,7 @@ static void read_finish(struct walk *walk);
 static void read_x_groq(struct walk *walk);
 static void read_usage(struct walk *walk);
 static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *number);
+static int64_t read_count(struct walk *walk);
 static int64_t read_number(struct walk *walk);
 static bool is_filled_list(struct slice value);
 static void claim(struct chunk *chunk, enum chunk_kind kind, struct slice text);
@@ -298,11 +301,11 @@ static void read_usage(struct walk *walk)
     *count = chunk_usage_none();
     while (json_next_member(json, &name)) {
         if (named(walk, name, "prompt_tokens"))
-            count->prompt = read_number(walk);
+            count->prompt = read_count(walk);
         else if (named(walk, name, "completion_tokens"))
-            count->completion = read_number(walk);
+            count->completion = read_count(walk);
         else if (named(walk, name, "total_tokens"))
-            count->total = read_number(walk);
+            count->total = read_count(walk);
         else if (named(walk, name, "prompt_tokens_details"))
             read_usage_detail(walk, "cached_tokens", &count->cached);
         else if (named(walk, name, "completion_tokens_details"))
@@ -319,7 +322,15 @@ static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *nu
         return;
     while (json_next_member(&walk->json, &name))
         if (named(walk, name, wanted))
-            *number = read_number(walk);
+            *number = read_count(walk);
+}
+
+/* What no answer has is a mistake: then nothing is known. */
+static int64_t read_count(struct walk *walk)
+{
+    int64_t count = read_number(walk);
+
+    return count <= TOKENS_MAX ? count : -1;
 }
 
 /* A count: the whole part of a number, -1 for what is none or does not fit. */

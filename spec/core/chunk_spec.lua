@@ -204,10 +204,17 @@ describe("chunk_read", function()
     end
   end)
 
+  it("believes no count that no answer has", function()
+    local said = read('{"choices":[],"usage":{"prompt_tokens":9223372036854775807,'
+      .. '"completion_tokens":1000000001,"total_tokens":1000000000,'
+      .. '"prompt_tokens_details":{"cached_tokens":99999999999}}}')
+    assert.same({ total = 1000000000 }, said.count)
+  end)
+
   it("has no usage where it is null, and no number where it is none", function()
     assert.same({ kind = "other", choices = 0, commits = false },
       read('{"choices":[],"usage":null,"x_groq":{"usage":null}}'))
-    for written, number in pairs { ["12.0"] = 12, ["9007199254740991"] = 9007199254740991,
+    for written, number in pairs { ["12.0"] = 12, ["999999999"] = 999999999,
       ["0"] = 0, ["1.9"] = 1 } do
       assert.same({ total = number }, read(('{"usage":{"total_tokens":%s}}'):format(written)).count)
     end

@@ -154,6 +154,60 @@ describe("the ledger", function()
       assert.same({ 40, 0, 999960 }, { now.spent, now.reserved, now.left })
     end)
 
+    it("reserve for as many answers as a request asks for", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+      local function reserved_for(path, members)
+        local body = cjson.encode(members)
+        local client = gateway:request { path = path, body = body, headers = headers }
+        local connection = first:take()
+        local reserved = show("alice").reserved - math.floor(#body / 3)
+        connection:respond(200, ledger.answer(1, 1), CLOSE)
+        client:read_response()
+        return reserved
+      end
+      local chat = { model = "default", max_tokens = 100,
+        messages = { { role = "user", content = "hi" } } }
+      assert.is_true(math.abs(reserved_for("/v1/chat/completions", chat) - 200) < 40)
+      chat.n, chat.max_completion_tokens = 3, 1
+      assert.is_true(math.abs(reserved_for("/v1/chat/completions", chat) - 600) < 40)
+      local several = { model = "default", prompt = { "a\\\"b", "c, d", "e" }, max_tokens = 100,
+        n = 2, best_of = 4 }
+      assert.is_true(math.abs(reserved_for("/v1/completions", several) - 3 * 4 * 200) < 40)
+      several.prompt = { { 1, 2, 3 }, { 4 } }
+      assert.is_true(math.abs(reserved_for("/v1/completions", several) - 2 * 4 * 200) < 40)
+      several.prompt = { 1, 2, 3 }
+      assert.is_true(math.abs(reserved_for("/v1/completions", several) - 4 * 200) < 40)
+    end)
+
+    for _, text in ipairs { '"max_tokens":999999999,"n":999999999', '"max_tokens":1e300',
+      '"max_tokens":5000000000', '"max_tokens":' .. ("9"):rep(100), '"max_completion_tokens":1e10',
+      '"max_tokens":999999999,"n":' .. ("9"):rep(18) } do
+      it("have no room for " .. text:sub(1, 50), function()
+        start()
+        local headers = ledger.key(gateway, "alice", "--budget", "1000usd/month")
+        local client = gateway:request { headers = headers,
+          body = '{"model":"default","messages":[{"role":"user","content":"hi"}],' .. text .. "}" }
+        local response = client:read_response()
+        assert.equal(429, response.status)
+        assert.equal("insufficient_quota", cjson.decode(response.body).error.code)
+        assert.equal(0, show("alice").reserved)
+      end)
+    end
+
+    it("are charged no usage that no answer has, but an estimate", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+      local client = ask(headers)
+      first:answer(200, (ledger.answer(7, 5):gsub('"prompt_tokens":7',
+        '"prompt_tokens":9223372036854775807')), CLOSE)
+      assert.equal(200, client:read_response().status)
+      local row = latest()
+      assert.is_true(row.estimated)
+      assert.is_true(row.prompt < 100)
+      assert.equal(row.cost, show("alice").spent)
+    end)
+
     it("refuse what does not fit, and say what is spent and when it renews", function()
       start()
       local headers = ledger.key(gateway, "alice", "--budget", "0.0003usd/month")
