@@ -78,6 +78,12 @@ bool bills_find(struct bills *bills, struct slice key, struct keys_account *acco
     return keys_find(bills->keys, digest, wall_us() / 1000000, account);
 }
 
+bool bills_get(struct bills *bills, int32_t number, struct keys_account *account)
+{
+    return bills_are_ready(bills) && keys_get(bills->keys, number, account) &&
+           keys_is_open(account, wall_us() / 1000000);
+}
+
 bool bills_allow(const struct bills *bills, const struct keys_account *account, struct slice model)
 {
     struct keys_account team;

@@ -46,6 +46,8 @@ void bills_meter(struct bills *bills, struct tallies *tallies); /* counts refusa
 bool bills_are_ready(const struct bills *bills);                /* the ledger's keys are loaded */
 /* Whose key the text is; false: nobody's that may come in. */
 bool bills_find(struct bills *bills, struct slice key, struct keys_account *account);
+/* That account, as long as it may come in. */
+bool bills_get(struct bills *bills, int32_t number, struct keys_account *account);
 /* Whether the key, and its team, may ask for the model. */
 bool bills_allow(const struct bills *bills, const struct keys_account *account, struct slice model);
 

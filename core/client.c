@@ -13,7 +13,8 @@
  *                |          |          |           ^
  *                |          +----------|-----------+  client_reply
  *                |                     +-> ABORTING -> closed
- *                +-> REFUSED -> closed
+ *              |   +-> REFUSED -> closed
+ *              +-----> WAITING -> READING or REFUSED
  *
  * READING   -> HANDED    [on_evhttp_request]   evhttp has a whole request
  * HANDED    -> ENDING    [client_reply]        a whole answer is on its way
@@ -22,6 +23,7 @@
  * STREAMING -> ABORTING  [client_stream_abort] no final chunk: the client sees a cut
  * ENDING    -> READING   [on_complete]         kept alive: the next request
  * READING   -> REFUSED   [refuse]              the gate said no; the answer is lingering
+ * READING   -> WAITING   [client_turns_away]   for its 401, of which so many a second are said
  * (any)     -> freed     [on_close]            evhttp closes the connection */
 /* SPDX-License-Identifier: MIT */
 #include "client_own.h"
@@ -126,6 +128,7 @@ static void on_complete(struct evhttp_request *req, void *arg)
     const struct client_limits *limits = &client->server->limits;
 
     client->req = NULL;
+    client->pass = 0;
     client->answered++;
     client->state = READING;
     client->wait = client->held.len ? WAIT_HEAD : WAIT_IDLE;
@@ -248,6 +251,7 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
     if (req && !evhttp_request_get_connection(req))
         evhttp_send_reply_end(req); /* evhttp left it to us: this frees it */
     by_fd[client->fd] = NULL;
+    client_screen_forget(client);
     LIST_REMOVE(client, link);
     if (server->socket && server->count-- == server->limits.connections)
         evconnlistener_enable(evhttp_bound_socket_get_listener(server->socket));
@@ -302,6 +306,7 @@ static bool is_overdue(struct client *client, int64_t now_us)
     case ENDING: return is_stuck(client, now_us);
     case ABORTING:
     case REFUSED: return now_us >= client->deadline_us;
+    case WAITING: return false; /* it has its turn */
     }
     return false;
 }
@@ -312,6 +317,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct client *client, *next;
     int64_t now_us = loop_now_us();
 
+    client_screen_turn(server);
     for (client = LIST_FIRST(&server->clients); client; client = next) {
         next = LIST_NEXT(client, link);
         if (is_overdue(client, now_us))
@@ -358,6 +364,7 @@ struct client_server *client_server_new(struct event_base *base, const struct cl
     server->arg = arg;
     LIST_INIT(&server->clients);
     LIST_INIT(&server->fresh);
+    client_screen_start(server);
     if (getrandom(&server->seed, sizeof server->seed, 0) != sizeof server->seed || !server->seed)
         server->seed = (uint64_t)loop_now_us() | 1;
     server->http = evhttp_new(base);
@@ -462,6 +469,7 @@ void client_server_free(struct client_server *server)
     on_adopt(-1, 0, server);
     while ((client = LIST_FIRST(&server->clients)))
         evhttp_connection_free(client->evcon);
+    client_screen_tell(server);
     event_del(&server->adopt);
     event_del(&server->accept_again);
     event_del(&server->old_over);

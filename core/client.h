@@ -41,6 +41,20 @@ struct client_server *client_server_new(struct event_base *base, const struct cl
 void client_server_listen(struct client_server *server, int fd); /* takes a listening socket, which
                                                                     replaces one that it has */
 
+struct client_head { /* borrowed during the call */
+    enum client_method method;
+    struct slice path; /* without the query */
+    struct slice authorization;
+};
+
+/* Whether a request may come in, asked before its body is read: NULL, and pass is what client_pass
+ * gives from then on; else the JSON of its answer with 401, of which there are few: static. */
+typedef const char *client_screen(void *arg, const struct client_head *head, int32_t *pass);
+
+/* Where no other request is under way on its connection; else it comes unscreened.  arg is that of
+ * on_request. */
+void client_server_screen(struct client_server *server, client_screen *screen);
+
 /* From now on; copied.  What the gate has let in goes on. */
 void client_server_limit(struct client_server *server, const struct client_limits *limits);
 
@@ -55,6 +69,7 @@ size_t client_server_count(const struct client_server *server); /* connections *
 /* The request. All slices are borrowed until the reply. */
 const char *client_id(const struct client *client); /* x-request-id, made here */
 enum client_method client_method(const struct client *client);
+int32_t client_pass(const struct client *client); /* 0: it was not screened, or none was given */
 struct slice client_path(const struct client *client); /* without the query */
 struct slice client_header(const struct client *client, const char *name);
 void client_each_header(const struct client *client,

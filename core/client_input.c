@@ -19,15 +19,12 @@ enum {
 
 /* ---- refusals: before evhttp has anything to say ---- */
 
-/* False when it cannot be sent at once, and the connection is not to be used any more. */
-static bool send_last(struct client *client, struct slice bytes)
+bool client_send_now(struct client *client, struct slice bytes)
 {
-    if (!client->is_secure)
-        return send(client->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
-    if (client_stream_queued(client) || !tls_write(client->bev, bytes))
-        return false;
-    tls_end(client->bev);
-    return true;
+    if (client->is_secure)
+        return !client_stream_queued(client) && tls_write(client->bev, bytes);
+    return send(client->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT) ==
+           (ssize_t)bytes.len;
 }
 
 void client_say_refusal(struct client *client)
@@ -48,8 +45,10 @@ void client_say_refusal(struct client *client)
     buf_add_format(&reply, "content-length: %zu\r\nconnection: close\r\n\r\n", body.len);
     if (!client->refused_head_only)
         buf_add(&reply, buf_slice(&body));
-    if (!send_last(client, buf_slice(&reply)))
+    if (!client_send_now(client, buf_slice(&reply)))
         shutdown(client->fd, SHUT_RDWR);
+    else if (client->is_secure)
+        tls_end(client->bev);
     buf_free(&reply);
     buf_free(&body);
 
@@ -137,8 +136,13 @@ static void count_passed(struct client *client, const struct gate_verdict *verdi
 
 static void pass_held(struct client *client, struct evbuffer *input)
 {
+    bool was_free = client_is_free(client);
     struct gate_verdict verdict = gate_read(&client->gate, buf_slice(&client->held));
 
+    if (client_turns_away(client, buf_slice(&client->held), &verdict, was_free)) {
+        buf_free(&client->held);
+        return;
+    }
     if (verdict.passed) {
         evbuffer_add(input, client->held.ptr, verdict.passed);
         buf_drop(&client->held, verdict.passed);
@@ -161,8 +165,14 @@ static bool passes_whole(struct client *client, struct evbuffer *input, size_t f
     evbuffer_ptr_set(input, &from, old, EVBUFFER_PTR_SET);
     if (evbuffer_peek(input, -1, &from, &at, 1) != 1 || at.iov_len < fresh)
         return false;
-    struct gate_verdict verdict = gate_read(&client->gate, (struct slice){at.iov_base, fresh});
+    bool was_free = client_is_free(client) && old == 0;
+    struct slice bytes = {at.iov_base, fresh};
+    struct gate_verdict verdict = gate_read(&client->gate, bytes);
     if (verdict.passed == fresh && !verdict.status) {
+        if (client_turns_away(client, bytes, &verdict, was_free)) {
+            evbuffer_drain(input, fresh);
+            return true;
+        }
         count_passed(client, &verdict);
         return true;
     }
@@ -178,7 +188,10 @@ void client_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     if (client->in_gate || fresh == 0)
         return;
     client->in_gate = true;
-    if (client->state == REFUSED || client->state == ABORTING || client->refusal.status) {
+    if (client->state == WAITING)
+        shutdown(client->fd, SHUT_RDWR); /* over TLS bytes may come though nobody reads */
+    if (client->state == REFUSED || client->state == ABORTING || client->state == WAITING ||
+        client->refusal.status) {
         evbuffer_drain(input, evbuffer_get_length(input));
     } else {
         if (client->state == READING && fresh == READ_ONCE && !client->is_secure) {

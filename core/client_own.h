@@ -20,7 +20,7 @@ struct iovec;
 
 enum { CLIENT_ID_LEN = 28 };
 
-enum client_state { READING, HANDED, STREAMING, ENDING, ABORTING, REFUSED };
+enum client_state { READING, HANDED, STREAMING, ENDING, ABORTING, REFUSED, WAITING };
 
 enum client_wait { WAIT_HEAD, WAIT_BODY, WAIT_IDLE }; /* what READING waits for */
 
@@ -49,6 +49,12 @@ struct client {
     bool ends_when_written; /* and then evhttp is to be told that the reply is */
     bool in_gate;           /* our own changes of the input call on_input too */
     bool refused_head_only; /* the refused request was a HEAD */
+    int32_t pass;           /* of the request that is coming or served: client_pass */
+    bool is_away;           /* it is turned away: what comes of its body is dropped, */
+    const char *away;       /* and this is said */
+    size_t away_bytes;      /* so much was */
+    bool away_closes;       /* and the connection ends with that */
+    TAILQ_ENTRY(client) waiting;
     char id[CLIENT_ID_LEN + 1];
     LIST_ENTRY(client) link;
     LIST_ENTRY(client) fresh;
@@ -63,6 +69,12 @@ struct client_server {
     struct buf record;             /* what is written as one */
     ev_ssize_t max_head, max_body; /* evhttp's */
     client_on_request *on_request;
+    client_screen *screen;
+    TAILQ_HEAD(, client) waiting; /* to be turned away, in order */
+    size_t waiting_count;
+    unsigned away_left; /* that may be turned away until the next tick */
+    unsigned away;      /* turned away since the log was told, */
+    int64_t away_at_us; /* then */
     void *arg;
     LIST_HEAD(, client) clients;
     LIST_HEAD(, client) fresh; /* made in this turn, not yet adopted */
@@ -86,6 +98,19 @@ int64_t client_linger_until(void); /* a last word is to be read by then */
 void client_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg);
 void client_refuse_late(struct client *client); /* with 408 */
 void client_say_refusal(struct client *client); /* the one that waited for the replies before it */
+
+/* client_screen.c: of bytes that the gate has passed whether they are a request's that may not
+ * come in: then they are to be dropped.  was_free: no request was under way before them. */
+bool client_turns_away(struct client *client, struct slice bytes,
+                       const struct gate_verdict *verdict, bool was_free);
+bool client_is_free(const struct client *client); /* no request is under way */
+void client_screen_start(struct client_server *server);
+void client_screen_turn(struct client_server *server); /* at each tick */
+void client_screen_tell(struct client_server *server); /* the log, how many since the last time */
+void client_screen_forget(struct client *client);      /* it goes away */
+
+/* client_input.c, too: a last word; false: not all of it was sent, and nothing more can be. */
+bool client_send_now(struct client *client, struct slice bytes);
 
 /* client_write.c */
 void client_add_status(struct buf *head, int status);

@@ -58,6 +58,11 @@ enum client_method client_method(const struct client *client)
     return evhttp_request_get_command(client->req) == EVHTTP_REQ_POST ? CLIENT_POST : CLIENT_GET;
 }
 
+int32_t client_pass(const struct client *client)
+{
+    return client->pass;
+}
+
 struct slice client_path(const struct client *client)
 {
     const char *uri = evhttp_request_get_uri(client->req);

@@ -75,6 +75,7 @@ set(GATEWAY
   core/lua_texts.c
   core/lua_usage.c
   core/worker.c
+  core/visitor.c
   core/pulse.c
   core/generations.c
   core/loader.c
@@ -91,6 +92,8 @@ set(GATEWAY
   core/charge.c
   core/client.c
   core/client_input.c
+  core/client_screen.c
+  core/client_screen.c
   core/client_request.c
   core/client_write.c
   core/tls.c

@@ -38,6 +38,7 @@ enum fact {
     FACT_CHUNKED = 1 << 4,
     FACT_TYPE = 1 << 5,
     FACT_AUTHORIZATION = 1 << 6,
+    FACT_EXPECT = 1 << 7,
 };
 
 enum {
@@ -170,6 +171,7 @@ static size_t read_head(struct gate *gate, struct slice bytes, struct gate_verdi
     const struct gate_refusal *refusal = NULL;
 
     assert(bytes.len >= gate->seen); /* what did not pass is offered again */
+    gate->base = bytes.ptr;
     while (!refusal) {
         size_t limit = head_limit(gate);
         size_t end = bytes.len < limit ? bytes.len : limit;
@@ -195,6 +197,8 @@ static size_t read_head(struct gate *gate, struct slice bytes, struct gate_verdi
 
     size_t size = gate->line;
     unsigned facts = gate->facts;
+    struct slice key = {facts & FACT_AUTHORIZATION ? bytes.ptr + gate->key_at : NULL,
+                        gate->key_len};
     *gate = (struct gate){.limits = gate->limits, .left = gate->left};
     if (facts & FACT_CHUNKED)
         gate->step = STEP_SIZE;
@@ -202,6 +206,8 @@ static size_t read_head(struct gate *gate, struct slice bytes, struct gate_verdi
         gate->step = STEP_LENGTH;
     gate->phase = gate->step == STEP_REQUEST ? GATE_HEAD : GATE_BODY;
     verdict->heads++;
+    verdict->key = key;
+    verdict->waits = (facts & FACT_EXPECT) != 0;
     verdict->ends += gate->phase == GATE_HEAD;
     return size;
 }
@@ -436,8 +442,16 @@ static const struct gate_refusal *check_encoding(struct gate *gate, struct slice
     return is_list && !is_twice ? &unknown_encoding : &bad_encoding;
 }
 
+static const struct gate_refusal *note_key(struct gate *gate, struct slice value)
+{
+    gate->key_at = (size_t)(value.ptr - gate->base);
+    gate->key_len = value.len;
+    return NULL;
+}
+
 static const struct gate_refusal *check_expect(struct gate *gate, struct slice value)
 {
+    gate->facts |= FACT_EXPECT;
     return is_word(value, "100-continue", 12) ? NULL : &bad_expect;
 }
 
@@ -454,7 +468,7 @@ static const struct gate_refusal *check_known(struct gate *gate, struct slice na
         {{"host", 4}, FACT_HOST, check_host},
         {{"expect", 6}, 0, check_expect},
         {{"content-type", 12}, FACT_TYPE, NULL},
-        {{"authorization", 13}, FACT_AUTHORIZATION, NULL},
+        {{"authorization", 13}, FACT_AUTHORIZATION, note_key},
         {{"content-length", 14}, FACT_LENGTH, check_length},
         {{"transfer-encoding", 17}, FACT_CHUNKED, check_encoding},
     };

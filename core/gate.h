@@ -30,6 +30,8 @@ struct gate { /* a plain value, one a connection; all zero but limits is ready *
     size_t seen;                        /* its bytes looked at already */
     size_t line;                        /* offset of its line that is not whole yet */
     size_t headers;                     /* its header lines so far */
+    size_t key_at, key_len;             /* of it: the value of authorization */
+    const char *base;                   /* while it is read: its first byte */
     uint64_t left;                      /* bytes of the body, or of a chunk */
     uint64_t total;                     /* bytes of all chunks so far, for the limit */
     const struct gate_refusal *refusal; /* set once, for good */
@@ -39,6 +41,8 @@ struct gate_verdict {
     size_t passed;      /* bytes from the front that are sound: evhttp may have them */
     unsigned heads;     /* request heads that ended within them */
     unsigned ends;      /* whole requests that ended within them */
+    struct slice key;   /* the value of authorization in the last of these; ptr NULL: it has none */
+    bool waits;         /* the client of that one wants to be told to go on before its body */
     int status;         /* 0, or the HTTP status to refuse what follows with:
                            400 405 411 413 414 417 431 501 505 */
     const char *reason; /* one sentence for the client when status is set; static */

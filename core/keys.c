@@ -100,9 +100,15 @@ bool keys_find(struct keys *keys, const unsigned char *digest, int64_t now_s,
     int64_t until_s = place ? atomic_load(&place->until_s) : 0;
     bool is_known = keys_get(keys, number, account);
     bool is_over = (until_s != 0) & (until_s <= now_s);
+
+    return is_known & !is_over & keys_is_open(account, now_s);
+}
+
+bool keys_is_open(const struct keys_account *account, int64_t now_s)
+{
     bool is_expired = (account->expires_s != 0) & (account->expires_s <= now_s);
 
-    return is_known & !is_over & !is_expired & !account->is_revoked;
+    return !is_expired & !account->is_revoked;
 }
 
 bool keys_allow(const struct keys_account *account, struct slice model)

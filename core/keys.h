@@ -40,6 +40,9 @@ void keys_free(struct keys *keys);
 bool keys_find(struct keys *keys, const unsigned char *digest, int64_t now_s,
                struct keys_account *account);
 
+/* Neither revoked nor expired. */
+bool keys_is_open(const struct keys_account *account, int64_t now_s);
+
 /* False: no such number. */
 bool keys_get(struct keys *keys, int32_t number, struct keys_account *account);
 

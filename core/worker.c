@@ -18,6 +18,7 @@
 #include "pulse.h"
 #include "secret.h"
 #include "upstream.h"
+#include "visitor.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
@@ -117,17 +118,20 @@ static const struct route {
     {"/readyz", CLIENT_GET, true, serve_ready},
 };
 
-/* The path without the alias. */
-static struct slice api_path(struct client *client)
+static struct slice without_alias(struct slice path)
 {
     static const struct slice alias = {"/openai", 7};
-    struct slice path = client_path(client);
 
     if (path.len > alias.len + 3 && memcmp(path.ptr, "/openai/v1", alias.len + 3) == 0) {
         path.ptr += alias.len;
         path.len -= alias.len;
     }
     return path;
+}
+
+static struct slice api_path(struct client *client)
+{
+    return without_alias(client_path(client));
 }
 
 /* ---- what is served ---- */
@@ -233,78 +237,17 @@ static void serve_ready(struct worker *worker, struct client *client, const char
 
 /* ---- who asks, and for what ---- */
 
-/* The text of the key that the client says; empty: it says none. */
-static struct slice said_key(struct client *client)
-{
-    static const struct slice bearer = {"Bearer ", 7};
-    struct slice said = client_header(client, "authorization");
-
-    if (said.len < bearer.len || strncasecmp(said.ptr, bearer.ptr, bearer.len) != 0)
-        return (struct slice){"", 0};
-    return (struct slice){said.ptr + bearer.len, said.len - bearer.len};
-}
-
-/* All keys are compared, so that time tells nothing about them. */
-static const struct secret *key_of(const struct worker *worker, struct client *client)
-{
-    struct slice said = said_key(client);
-    const struct secret *found = NULL;
-
-    for (size_t i = 0; i < config_of(worker)->key_count; i++)
-        if (secret_equals(config_of(worker)->keys[i], said))
-            found = config_of(worker)->keys[i];
-    return found;
-}
-
 /* Whether the client's key, or the lack of one, will do; then key_name and the worker's caller say
  * whose it is. */
-static bool is_known(struct worker *worker, struct client *client, const char **key_name)
-{
-    const struct config *config = config_of(worker);
-
-    *key_name = NULL;
-    worker->caller.number = 0;
-    if (config->has_ledger) {
-        if (bills_find(worker->world.bills, said_key(client), &worker->caller)) {
-            *key_name = worker->caller.name;
-            return true;
-        }
-        worker->caller.number = 0;
-        return false;
-    }
-    const struct secret *key = config->key_count ? key_of(worker, client) : NULL;
-    if (key)
-        *key_name = secret_name(key);
-    return key || config->key_count == 0;
-}
-
-static void refuse_for_now(struct client *client)
-{
-    answer_error(client, &(struct answer_error){.status = 503,
-                                                .type = "server_error",
-                                                .code = "ledger_unavailable",
-                                                .message = "the ledger's keys are not loaded yet",
-                                                .retry_after = 1});
-}
-
 static bool is_let_in(struct worker *worker, struct client *client, const char **key_name)
 {
-    if (is_known(worker, client, key_name))
+    struct slice said = client_header(client, "authorization");
+    struct visitor_door door = {config_of(worker), worker->world.bills};
+
+    if (visitor_is_known(&door, said, client_pass(client), &worker->caller, key_name))
         return true;
-    if (config_of(worker)->has_ledger && !bills_are_ready(worker->world.bills)) {
-        refuse_for_now(client);
-        return false;
-    }
-    bool said = client_header(client, "authorization").len > 0;
-    answer_error(client,
-                 &(struct answer_error){
-                     .status = 401,
-                     .type = "authentication_error",
-                     .code = "invalid_api_key",
-                     .message = said ? "the key in the authorization header is not one of this "
-                                       "gateway's"
-                                     : "this gateway wants a key: send it as authorization: "
-                                       "Bearer KEY"});
+    struct answer_error refusal = visitor_refusal(&door, said);
+    answer_error(client, &refusal);
     return false;
 }
 
@@ -332,6 +275,19 @@ static bool is_at(const struct route *route, struct slice path)
     if (route->path[len - 1] == '/')
         return path.len > len && memcmp(path.ptr, route->path, len) == 0;
     return slice_is(path, route->path);
+}
+
+/* What is refused here would be by is_let_in, but with its body read. */
+static const char *screen(void *arg, const struct client_head *head, int32_t *pass)
+{
+    struct worker *worker = arg;
+    struct slice path = without_alias(head->path);
+    struct visitor_door door = {config_of(worker), worker->world.bills};
+
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (is_at(&routes[i], path) && routes[i].method == head->method)
+            return routes[i].open ? NULL : visitor_screen(&door, head->authorization, pass);
+    return NULL;
 }
 
 static void on_request(void *arg, struct client *client)
@@ -522,6 +478,7 @@ static void serve(struct worker *worker, const struct worker_settings *settings)
     struct client_limits limits = limits_of(config_of(worker));
 
     worker->server = client_server_new(worker->world.base, &limits, on_request, worker);
+    client_server_screen(worker->server, screen);
     client_server_secure(worker->server, tls_of(worker->world.generation));
     client_server_listen(worker->server, settings->listen_fd);
     generations_start(worker->generations);
