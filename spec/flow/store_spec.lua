@@ -393,7 +393,7 @@ describe("stored texts", function()
       if pid ~= ledger.clerk(gateway) then libc.C.kill(pid, libc.SIGKILL) end
     end
     gateway:wait_log("event=worker_died")
-    local deadline, row = os.time() + 10, nil
+    local deadline, row = os.time() + 10
     repeat row = ledger.ask(gateway, "requests").requests[1] until row or os.time() > deadline
     assert.equal("worker_died", row.code)
     assert.matches("last words", texts(row.id).request.parts[1].text, 1, true)
