@@ -188,10 +188,11 @@ static void look_at_journals(struct office *office)
         estate_settle(office->work->budget, journal);
         if (!pass(office) || !journal_is_empty(journal))
             continue;
-        if (estate_is_ours(office->work->budget, journal))
-            budget_stand(office->work->budget, journal_seat(journal));
-        journal_remove(journal);
+        int seat = estate_is_ours(office->work->budget, journal) ? journal_seat(journal) : -1;
+        journal_remove(journal); /* first: the next clerk is not to free the seat of another */
         office->journals[i] = office->journals[--office->count];
+        if (seat >= 0)
+            budget_stand(office->work->budget, seat);
     }
 }
 

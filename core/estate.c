@@ -31,7 +31,7 @@ static void fill(struct journal_slot *slot)
     slot->total_ms = (slot->ended_us - slot->started_us) / 1000;
     slot->first_ms = slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
     slot->cost = slot->is_attempt ? slot->reserved : 0;
-    slot->is_estimated = slot->is_attempt;
+    slot->is_estimated = 1;
 }
 
 /* SETTLING: the slot says how it ended. */

@@ -53,10 +53,11 @@ static const char add_request[] =
 static const char add_attempt[] =
     "INSERT OR IGNORE INTO attempts VALUES"
     "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
-/* Its attempts may have come before it, and cost what only their rows say. */
+/* Of one that its worker did not close (estate.c), whose usage nobody knows, the attempts' rows
+ * tell the rest; they may come before it or after. */
 static const char add_died[] =
-    "UPDATE requests SET cost = (SELECT coalesce(sum(cost), 0) FROM attempts WHERE request = ?1),"
-    " estimated = 1 WHERE id = ?1 AND code = 'worker_died'";
+    "UPDATE requests SET (cost, attempts) = (SELECT coalesce(sum(cost), 0), count(*) FROM attempts"
+    " WHERE request = ?1) WHERE id = ?1 AND estimated = 1 AND prompt IS NULL";
 static const char add_sum[] =
     "INSERT INTO sums VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     " ON CONFLICT DO UPDATE SET requests=requests+?6, errors=errors+?7, attempts=attempts+?8,"

@@ -112,5 +112,10 @@ describe("the ledger under load", function()
     end
     assert.equal(#reached, attempts)
     assert.same({ 0, 0, shown.spent }, { shown.reserved, shown.in_flight, cost })
+    local rows = { cost = 0, attempts = 0 }
+    for _, row in ipairs(ledger.ask(gateway, "requests", "--limit", "1000").requests) do
+      rows.cost, rows.attempts = rows.cost + row.cost, rows.attempts + row.attempts
+    end
+    assert.same({ cost = cost, attempts = attempts }, rows)
   end)
 end)
