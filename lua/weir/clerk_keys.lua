@@ -3,6 +3,7 @@ local refuse = require("weir.clerk_refuse")
 local words = require("weir.clerk_words")
 local suggest = require("weir.suggest")
 
+local FEW = 20 -- windows that are cheaper to sum up one by one
 local GRACE = 24 * 3600 -- seconds that a rotated key still works
 
 ---@param host table what lua_clerk.c gives
@@ -41,7 +42,8 @@ return function(host)
     return fits
   end
 
-  --- The sum of the window that runs, once nobody spends while it is read.
+  --- The sum of the window that runs, once nobody spends while it is read; false: somebody always
+  --- does, or the ledger cannot be written.
   local function settle_window(row)
     local starts, renews, next = host.window(row.period or "total", host.now())
     for _ = 1, 50 do
@@ -51,15 +53,19 @@ return function(host)
         :format(starts == 0 and "days" or "sums", row.kind), row.id, starts / 900)[1]
       local purse = { total = total, spent = sum.spent or 0, starts = starts, renews = renews,
         next = next }
-      if is_all and host.set_purse(row.id, purse) then return end
+      if is_all and host.set_purse(row.id, purse) then return true end
     end
+    return false
   end
 
-  --- All at once, with one sum for each period.
+  --- All at once, with one sum for each period. Gives those that somebody spent of meanwhile.
   local function load_windows(rows)
     local now = host.now()
+    local late, totals = {}, {}
+    for i, row in ipairs(rows) do totals[i] = host.purse(row.id).total end
+    local is_all = host.settle()
     local spent = {}
-    local used = { total = true }
+    local used = {}
     for _, row in ipairs(rows) do used[row.period or "total"] = true end
     for period in pairs(used) do
       local starts, renews, next = host.window(period, now)
@@ -70,12 +76,14 @@ return function(host)
         team[row.team] = (team[row.team] or 0) + row.cost
       end, period == "total", starts, "key", "team") -- days are fewer rows: all have the same sum
     end
-    for _, row in ipairs(rows) do
+    for i, row in ipairs(rows) do
       local window = spent[row.period or "total"]
-      host.set_purse(row.id, { total = host.purse(row.id).total,
+      local is_set = host.set_purse(row.id, { total = totals[i],
         spent = window[row.kind][row.id] or 0, starts = window.starts, renews = window.renews,
         next = window.next })
+      if not (is_set and is_all) then late[#late + 1] = row end
     end
+    return late
   end
 
   function keys.load(is_again)
@@ -89,9 +97,12 @@ return function(host)
 
   local known = {} -- when each period's window ends, as far as workers were told
 
-  local function renew(row, period, starts, renews, next)
-    if host.renew(row.id, starts, renews, next) then return end
-    settle_window { id = row.id, kind = row.kind, period = period } -- nobody told it in time
+  --- Those whose window nobody told in time, as after a night's sleep; false: not all could be.
+  local function mend_windows(rows)
+    local is_done = true
+    if #rows > FEW then rows = load_windows(rows) end
+    for _, row in ipairs(rows) do is_done = settle_window(row) and is_done end
+    return is_done
   end
 
   --- A window ended: workers have begun the next by themselves; they are told when that one ends.
@@ -99,9 +110,12 @@ return function(host)
     for _, period in ipairs { "day", "week", "month" } do
       local starts, renews, next = host.window(period, host.now())
       if known[period] ~= renews then
-        local rows = ask("SELECT id, kind FROM accounts WHERE period = ?1", period)
-        for _, row in ipairs(rows) do renew(row, period, starts, renews, next) end
-        known[period] = renews
+        local wrong = {}
+        for _, row in ipairs(ask("SELECT id, kind, period FROM accounts WHERE period = ?1",
+          period)) do
+          if not host.renew(row.id, starts, renews, next) then wrong[#wrong + 1] = row end
+        end
+        if mend_windows(wrong) then known[period] = renews end
       end
     end
   end
