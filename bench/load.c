@@ -4,7 +4,8 @@
  *     load streams  --to HOST:PORT --pid PID --seconds 3 --connections 1000
  *     load memory   --pid PID
  *
- * requests asks again and again on kept connections.  streams opens all of
+ * requests asks again and again on kept connections, or with --once on one each, which may be
+ * cut.  streams opens all of
  * them, then watches them for a while; with --hold until stdin ends.  The CPU
  * of the process tree under PID is read at both ends of the measured time, so
  * neither start nor warming up is in it.  What came of it goes to stdout in one
@@ -61,7 +62,7 @@ static struct {
     int connections;
     int rate;   /* requests a second; 0: as fast as they come back */
     long count; /* stop after so many; 0: by time */
-    bool stream, hold;
+    bool stream, hold, once;
     size_t body_bytes;
     const char *model;
     const char *key;
@@ -81,7 +82,7 @@ static struct {
     size_t request_len;
     uint64_t now_us;
     bool measuring;
-    long requests, errors, chunks, asked;
+    long requests, errors, cuts, chunks, asked;
     uint32_t *first_us, *whole_us; /* latencies */
     size_t firsts, wholes;
 } run;
@@ -89,6 +90,7 @@ static struct {
 static char incoming[RECV_BYTES];
 
 static void start(struct client *client);
+static void end_once(struct client *client);
 
 static void fail(const char *what)
 {
@@ -170,9 +172,23 @@ static void open_client(struct client *client)
 
 static void on_error(struct client *client)
 {
+    if (options.once) {
+        run.cuts++;
+        end_once(client);
+        return;
+    }
     run.errors++;
     end(client);
     if (options.mode == REQUESTS && run.errors < 1000)
+        open_client(client);
+}
+
+static void end_once(struct client *client)
+{
+    end(client);
+    if (options.rate)
+        client->state = IDLE;
+    else
         open_client(client);
 }
 
@@ -210,7 +226,10 @@ static void start(struct client *client)
     client->start_us = clock_us();
     client->state = SENDING;
     run.asked++;
-    send_some(client);
+    if (client->fd < 0)
+        open_client(client);
+    else
+        send_some(client);
 }
 
 static bool may_ask(void)
@@ -225,6 +244,8 @@ static void on_whole(struct client *client)
     client->state = IDLE;
     if (options.mode == STREAMS)
         end(client); /* streams should not end while they are watched */
+    else if (options.once)
+        end_once(client);
     else if (!options.rate && may_ask())
         start(client);
 }
@@ -417,7 +438,7 @@ static void print_latency(const char *name, uint32_t *samples, size_t count)
 static void measure(void)
 {
     uint64_t cpu_ns = tree_cpu_ns(options.pid), from_us = clock_us();
-    long requests = run.requests, chunks = run.chunks;
+    long requests = run.requests, chunks = run.chunks, cuts = run.cuts;
 
     run.now_us = from_us;
     run.measuring = true;
@@ -425,10 +446,11 @@ static void measure(void)
     double cpu_us = (double)(tree_cpu_ns(options.pid) - cpu_ns) / 1e3;
     double seconds = (double)(clock_us() - from_us) / 1e6;
     requests = run.requests - requests;
+    cuts = run.cuts - cuts;
     chunks = run.chunks - chunks;
     struct tree_cost cost = tree_cost(options.pid);
-    printf("requests=%ld errors=%ld chunks=%ld seconds=%.3f cpu_us=%.0f", requests, run.errors,
-           chunks, seconds, cpu_us);
+    printf("requests=%ld errors=%ld cuts=%ld chunks=%ld seconds=%.3f cpu_us=%.0f", requests,
+           run.errors, cuts, chunks, seconds, cpu_us);
     printf(" open=%d pss_kib=%llu rss_kib=%llu", run.opened, (unsigned long long)cost.pss_kib,
            (unsigned long long)cost.rss_kib);
     if (requests)
@@ -474,7 +496,7 @@ static void read_options(int argc, char **argv)
         {"warm", 1, NULL, 'w'},   {"rate", 1, NULL, 'r'}, {"connections", 1, NULL, 'c'},
         {"count", 1, NULL, 'n'},  {"body", 1, NULL, 'b'}, {"model", 1, NULL, 'm'},
         {"stream", 0, NULL, 'S'}, {"hold", 0, NULL, 'h'}, {"key", 1, NULL, 'k'},
-        {"status", 1, NULL, 'a'}, {NULL, 0, NULL, 0},
+        {"status", 1, NULL, 'a'}, {"once", 0, NULL, 'o'}, {NULL, 0, NULL, 0},
     };
 
     for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
@@ -491,6 +513,7 @@ static void read_options(int argc, char **argv)
         case 'S': options.stream = true; break;
         case 'h': options.hold = true; break;
         case 'k': options.key = optarg; break;
+        case 'o': options.once = true; break;
         case 'a': options.status = optarg; break;
         default: exit(2);
         }
