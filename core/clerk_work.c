@@ -339,6 +339,16 @@ static void refuse_all(struct office *office)
 
 /* ---- the beginning ---- */
 
+static void log_waiting(const char *path)
+{
+    struct log_line line = log_begin(LOG_WARN, "ledger_waits");
+
+    log_str(&line, "path", path);
+    log_str(&line, "message",
+            "another gateway has it: data is for one, and this waits for it to end");
+    log_end(&line);
+}
+
 /* Waits for the clerk of a master that was killed to end. */
 static int lock_ledger(const char *folder)
 {
@@ -347,6 +357,8 @@ static int lock_ledger(const char *folder)
     folder_make(folder);
     snprintf(path, sizeof path, "%s/ledger.lock", folder);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        log_waiting(path);
     while (fd >= 0 && flock(fd, LOCK_EX) && errno == EINTR)
         ;
     return fd;
