@@ -139,6 +139,22 @@ describe("a request with a wrong key", function()
     assert.is_true(select(2, log:gsub("event=turned_away", "")) < 20)
   end)
 
+  it("is cut rather than kept among a thousand that wait, and counted", function()
+    local clients, seen = {}, { said = 0, cut = 0 }
+    for i = 1, 1500 do
+      clients[i] = gateway:connect()
+      clients[i]:send(head(WRONG) .. BODY)
+    end
+    assert.is_true(serves(gateway:connect(), alice))
+    for i = 1, 1500 do
+      local ok, text = pcall(clients[i].read_head, clients[i])
+      local is_said = ok and text and text.status == 401
+      seen[is_said and "said" or "cut"] = seen[is_said and "said" or "cut"] + 1
+    end
+    assert.is_true(seen.said >= 1024, seen.said)
+    assert.equal(1500, counted(gateway:stop()))
+  end)
+
   it("may leave while it waits", function()
     local clients = {}
     for i = 1, 300 do
