@@ -173,6 +173,21 @@ static struct bill *make(struct bills *bills, const struct keys_account *account
     return bill;
 }
 
+/* Without a record its limits hold all the same. */
+static bool open_unrecorded(struct bills *bills, const struct keys_account *account, int64_t tokens,
+                            struct bill_refusal *refusal)
+{
+    const struct journal_slot slot = {.account = account->number, .team = account->team};
+    struct budget_refusal seen = {0};
+
+    if (bill_refuse_unrecorded(bills, account, refusal))
+        return false;
+    if (budget_check(bills->budget, &slot, tokens, loop_now_us(), wall_us() / 1000000, &seen))
+        return true;
+    bill_refuse(bills, &seen, seen.number != account->number, refusal);
+    return false;
+}
+
 bool bill_open(struct bills *bills, const struct keys_account *account,
                const struct bill_request *request, struct bill **bill, struct bill_refusal *refusal)
 {
@@ -185,7 +200,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
     }
     int at = take(bills, account, request->id);
     if (at < 0)
-        return !bill_refuse_unrecorded(bills, account, refusal);
+        return open_unrecorded(bills, account, request->tokens, refusal);
     struct journal_slot *slot = slot_of(bills, at);
     slot->endpoint = request->endpoint;
     slot->generation = request->generation;

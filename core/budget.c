@@ -238,6 +238,25 @@ static enum budget_word look(struct budget_change *change, int i, int64_t tokens
     return refusal->wait_us ? BUDGET_TPM : BUDGET_GRANTED;
 }
 
+/* True: nobody is in the way, and the lock is held; else it is not. */
+static bool pass(struct budget_change *change, int64_t tokens, int64_t now_us, int64_t wall_s,
+                 struct budget_refusal *refusal)
+{
+    for (int i = 0; i < change->count; i++) {
+        refusal->word = look(change, i, tokens, now_us, wall_s, refusal);
+        if (refusal->word == BUDGET_GRANTED)
+            continue;
+        refuse(change, i, wall_s, refusal);
+        return false;
+    }
+    for (int i = 0; i < change->count; i++) {
+        struct window *rates = change->budget->purses[change->account[i].number].rates;
+        window_add(&rates[BUDGET_RATE_RPM], MINUTE_US, now_us, 1);
+        window_add(&rates[BUDGET_RATE_TPM], MINUTE_US, now_us, tokens);
+    }
+    return true;
+}
+
 bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
                   int64_t now_us, int64_t wall_s, struct budget_refusal *refusal)
 {
@@ -247,20 +266,23 @@ bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, in
     slot->tokens_held = tokens;
     slot->op = budget_next(budget, seat);
     begin(&change, budget, slot, wall_s);
-    for (int i = 0; i < change.count; i++) {
-        refusal->word = look(&change, i, tokens, now_us, wall_s, refusal);
-        if (refusal->word == BUDGET_GRANTED)
-            continue;
-        refuse(&change, i, wall_s, refusal);
+    if (!pass(&change, tokens, now_us, wall_s, refusal))
         return false;
-    }
-    for (int i = 0; i < change.count; i++) {
-        struct window *rates = budget->purses[change.account[i].number].rates;
-        window_add(&rates[BUDGET_RATE_RPM], MINUTE_US, now_us, 1);
-        window_add(&rates[BUDGET_RATE_TPM], MINUTE_US, now_us, tokens);
+    for (int i = 0; i < change.count; i++)
         change.money[i].inflight++;
-    }
     commit(&change, seat, slot->op);
+    return true;
+}
+
+bool budget_check(struct budget *budget, const struct journal_slot *slot, int64_t tokens,
+                  int64_t now_us, int64_t wall_s, struct budget_refusal *refusal)
+{
+    struct budget_change change;
+
+    begin(&change, budget, slot, wall_s);
+    if (!pass(&change, tokens, now_us, wall_s, refusal))
+        return false;
+    budget_unlock(budget);
     return true;
 }
 

@@ -64,6 +64,10 @@ int budget_sit(struct budget *budget);
 /* A request begins that may use so many tokens; slot says whose it is. */
 bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
                   int64_t now_us, int64_t wall_s, struct budget_refusal *refusal);
+/* The same of one that is not recorded, and does not leave: it counts as a request of this minute,
+ * but not among those at once. */
+bool budget_check(struct budget *budget, const struct journal_slot *slot, int64_t tokens,
+                  int64_t now_us, int64_t wall_s, struct budget_refusal *refusal);
 /* It is over, having used so many. */
 void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
                   int64_t now_us);

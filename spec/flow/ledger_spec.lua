@@ -288,7 +288,9 @@ describe("the ledger", function()
       assert.equal(503, response.status)
       assert.equal("ledger_unavailable", cjson.decode(response.body).error.code)
     end
-    assert.equal(200, serve(ledger.key(gateway, "carol"), 1, 1).status)
+    local carol = ledger.key(gateway, "carol", "--rpm", "1")
+    assert.equal(200, serve(carol, 1, 1).status)
+    assert.equal(429, ask(carol):read_response().status) -- limits hold all the same
     assert.truthy(gateway:wait_log("event=journal_unavailable"))
     gateway:stop()
     support.remove_folder(data)
