@@ -75,6 +75,7 @@ set(GATEWAY
   core/lua_texts.c
   core/lua_usage.c
   core/worker.c
+  core/worker_routes.c
   core/visitor.c
   core/pulse.c
   core/generations.c
