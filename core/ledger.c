@@ -72,8 +72,8 @@ static const char add_day[] =
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *request, *attempt, *sum, *day, *died;
-    struct sums *sums;                /* of this transaction, not yet written */
-    int64_t day_starts_s, day_ends_s; /* of the sum before */
+    struct sums *sums;          /* of this transaction, not yet written */
+    struct period_day last_day; /* of the sum before */
 };
 
 static bool write_sums(struct ledger *ledger);
@@ -293,26 +293,15 @@ static bool write_sum(sqlite3_stmt *statement, const struct sum *sum, int64_t qu
     return step(&to);
 }
 
-/* The quarter of an hour with which its day begins, in the clerk's time zone. */
-static int64_t day_of(struct ledger *ledger, int64_t quarter)
-{
-    int64_t at_s = quarter * 900;
-
-    if (at_s < ledger->day_starts_s || at_s >= ledger->day_ends_s) {
-        ledger->day_starts_s = period_start("day", at_s, 0);
-        ledger->day_ends_s = period_start("day", at_s, 1);
-    }
-    return ledger->day_starts_s / 900;
-}
-
 static bool write_sums(struct ledger *ledger)
 {
     bool is_written = true;
 
     for (size_t i = 0; i < sums_len(ledger->sums) && is_written; i++) {
         const struct sum *sum = sums_at(ledger->sums, i);
-        is_written = write_sum(ledger->sum, sum, sum->quarter) &&
-                     write_sum(ledger->day, sum, day_of(ledger, sum->quarter));
+        is_written =
+            write_sum(ledger->sum, sum, sum->quarter) &&
+            write_sum(ledger->day, sum, period_day_quarter(&ledger->last_day, sum->quarter));
     }
     sums_clear(ledger->sums);
     return is_written;

@@ -51,3 +51,14 @@ int64_t period_start(const char *period, int64_t at_s, int later)
     }
     return first_instant(tm);
 }
+
+int64_t period_day_quarter(struct period_day *day, int64_t quarter)
+{
+    int64_t at_s = quarter * 900;
+
+    if (at_s < day->starts_s || at_s >= day->ends_s) {
+        day->starts_s = period_start("day", at_s, 0);
+        day->ends_s = period_start("day", at_s, 1);
+    }
+    return day->starts_s / 900;
+}

@@ -8,19 +8,8 @@
 struct reading {
     const struct usage_question *question;
     struct sums *sums;
-    int64_t day_starts_s, day_ends_s; /* of the row before: they come in order of time */
+    struct period_day day; /* of the row before: they come in order of time */
 };
-
-static int64_t day_of(struct reading *reading, int64_t quarter)
-{
-    int64_t at_s = quarter * 900;
-
-    if (at_s < reading->day_starts_s || at_s >= reading->day_ends_s) {
-        reading->day_starts_s = period_start("day", at_s, 0);
-        reading->day_ends_s = period_start("day", at_s, 1);
-    }
-    return reading->day_starts_s / 900;
-}
 
 /* The columns come as write_columns has them. */
 static void on_row(void *arg, const struct ledger_row *row)
@@ -31,7 +20,7 @@ static void on_row(void *arg, const struct ledger_row *row)
     struct sums_key key = {0};
 
     if (by & USAGE_DAY)
-        key.quarter = day_of(reading, (int64_t)(value++)->number);
+        key.quarter = period_day_quarter(&reading->day, (int64_t)(value++)->number);
     if (by & USAGE_KEY)
         key.account = (int32_t)(value++)->number;
     if (by & USAGE_TEAM)
