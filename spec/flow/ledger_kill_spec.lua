@@ -112,10 +112,14 @@ describe("the ledger under load", function()
     end
     assert.equal(#reached, attempts)
     assert.same({ 0, 0, shown.spent }, { shown.reserved, shown.in_flight, cost })
-    local rows = { cost = 0, attempts = 0 }
-    for _, row in ipairs(ledger.ask(gateway, "requests", "--limit", "1000").requests) do
-      rows.cost, rows.attempts = rows.cost + row.cost, rows.attempts + row.attempts
-    end
+    local rows, page = { cost = 0, attempts = 0 }, {}
+    repeat
+      page = page.next and ledger.ask(gateway, "requests", "--limit", "1000", "--before", page.next)
+        or ledger.ask(gateway, "requests", "--limit", "1000")
+      for _, row in ipairs(page.requests) do
+        rows.cost, rows.attempts = rows.cost + row.cost, rows.attempts + row.attempts
+      end
+    until not page.next
     assert.same({ cost = cost, attempts = attempts }, rows)
   end)
 end)
