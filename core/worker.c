@@ -304,6 +304,8 @@ int worker_run(const struct worker_settings *settings)
     keep_memory(); /* before libevent allocates anything */
     event_set_log_callback(on_libevent_log);
     worker.canary = settings->canary;
+    worker.unauthorized = tally_of(metrics_tallies(limits_metrics(settings->limits)), TALLY_COUNT,
+                                   SLICE("weir_unauthorized_total"));
     worker.world.choose = choose;
     worker.world.on_ended = on_ended;
     worker.world.arg = &worker;

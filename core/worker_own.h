@@ -14,6 +14,7 @@ struct worker {
     struct client_server *server;
     struct canary *canary;
     struct keys_account caller; /* whose request is served now; number 0: no virtual key's */
+    struct tally *unauthorized; /* requests without a key that will do */
     int log_fd;                 /* -1: standard error */
     struct event on_term, on_quit, on_pipe;
     struct event drained; /* looks whether all is done, while draining */

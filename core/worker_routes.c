@@ -5,6 +5,7 @@
 #include "generations.h"
 #include "json.h"
 #include "policy.h"
+#include "tally.h"
 #include "visitor.h"
 #include "worker_own.h"
 
@@ -158,6 +159,7 @@ static bool is_let_in(struct worker *worker, struct client *client, const char *
     if (visitor_is_known(&door, said, client_pass(client), &worker->caller, key_name))
         return true;
     struct answer_error refusal = visitor_refusal(&door, said);
+    tally_count(worker->unauthorized, refusal.status == 401);
     answer_error(client, &refusal);
     return false;
 }
@@ -194,11 +196,13 @@ const char *worker_screen(void *arg, const struct client_head *head, int32_t *pa
     struct worker *worker = arg;
     struct slice path = without_alias(head->path);
     struct visitor_door door = {worker_config(worker), worker->world.bills};
+    const char *refusal = NULL;
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (is_at(&routes[i], path) && routes[i].method == head->method)
-            return routes[i].open ? NULL : visitor_screen(&door, head->authorization, pass);
-    return NULL;
+            refusal = routes[i].open ? NULL : visitor_screen(&door, head->authorization, pass);
+    tally_count(worker->unauthorized, refusal != NULL);
+    return refusal;
 }
 
 void worker_on_request(void *arg, struct client *client)

@@ -31,6 +31,16 @@ describe("a request with a wrong key", function()
     return client:read_response().status == 200
   end
 
+  it("is counted, whether its body came or not", function()
+    local client = gateway:connect()
+    client:send(head(WRONG) .. BODY)
+    client:read_response()
+    client:send("GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+    client:read_response()
+    assert.is_true(serves(client, alice))
+    assert.matches("\nweir_unauthorized_total 2\n", gateway:ask_admin("/metrics"), 1, true)
+  end)
+
   it("hears 401 before its body is sent, when that is long", function()
     local client = gateway:connect()
     client:send(head(WRONG, "Content-Length: 10000000\r\n"))
