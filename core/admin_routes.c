@@ -8,7 +8,7 @@
 #include "explain.h"
 #include "gauges.h"
 #include "json.h"
-#include "limits_show.h"
+#include "limit_show.h"
 #include "loader.h"
 #include "log.h"
 #include "loop.h"

@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 #include "slice.h"
 #include <stdint.h>

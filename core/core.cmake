@@ -28,9 +28,9 @@ set(PARSERS
   core/quota.c
   core/lane.c
   core/need.c
-  core/limits.c
+  core/limit.c
   core/grant.c
-  core/limits_show.c
+  core/limit_show.c
   core/keep.c
   core/folder.c
   core/shm.c

@@ -1,7 +1,7 @@
 /* crew.c -- forks workers, listens to them, and puts another where one died. */
 /* SPDX-License-Identifier: MIT */
 #include "crew.h"
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"

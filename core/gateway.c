@@ -22,7 +22,7 @@
 #include "doors.h"
 #include "environment.h"
 #include "keep.h"
-#include "limits.h"
+#include "limit.h"
 #include "listener.h"
 #include "loader.h"
 #include "log.h"

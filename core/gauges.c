@@ -5,7 +5,7 @@
 #include "canary.h"
 #include "crew.h"
 #include "lane.h"
-#include "limits.h"
+#include "limit.h"
 #include "loader.h"
 #include "loop.h"
 #include "mem.h"

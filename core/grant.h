@@ -5,7 +5,7 @@
  * attempt failed beyond a short word. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "limits.h"
+#include "limit.h"
 
 struct grant {                        /* a plain value; all zero: none */
     struct lane *lanes[LIMITS_LANES]; /* they stay while it is open; NULL: no room for one */

@@ -7,7 +7,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
-#include "limits.h"
+#include "limit.h"
 
 struct keep;
 

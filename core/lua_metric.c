@@ -1,6 +1,6 @@
 /* lua_metric.c -- weir.metric(name, value, labels): a policy's own counters. */
 /* SPDX-License-Identifier: MIT */
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 #include "lua_core.h"
 #include "mem.h"

@@ -3,7 +3,7 @@
  * Policies never see this table; lua/weir/library.lua wraps what they may use. */
 /* SPDX-License-Identifier: MIT */
 #include "embed.h"
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 #include "loop.h"
 #include "lua_core.h"

@@ -1,4 +1,4 @@
-/* ration.h -- limits.h and grant.h, for a provider of the configuration and a request's body.
+/* ration.h -- limit.h and grant.h, for a provider of the configuration and a request's body.
  *
  * It guesses what the request will need of a limit of tokens: what is known is
  * its length, what it says the answer may have, and what others took. */

@@ -22,7 +22,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "doors.h"
 #include "exit_code.h"
-#include "limits.h"
+#include "limit.h"
 #include "listener.h"
 #include "loader.h"
 #include "log.h"

@@ -2,7 +2,7 @@
  */
 /* SPDX-License-Identifier: MIT */
 #include "doors.h"
-#include "limits.h"
+#include "limit.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"

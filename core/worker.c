@@ -3,7 +3,7 @@
 #include "bill.h"
 #include "canary.h"
 #include "generations.h"
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"

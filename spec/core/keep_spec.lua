@@ -1,5 +1,5 @@
 local native = require("spec.support.native")
-local C, ffi = native.load { "slice", "buf", "quota", "lane", "need", "limits", "grant", "keep" }
+local C, ffi = native.load { "slice", "buf", "quota", "lane", "need", "limit", "grant", "keep" }
 
 local SECOND = 1000000
 local NOW, WALL = 5000 * SECOND, 1767225600 * SECOND

@@ -1,7 +1,7 @@
 --- Workers that are killed at any instant, while they do nothing but change what all share.
 local libc = require("spec.support.libc")
 local native = require("spec.support.native")
-local C, ffi = native.load { "slice", "quota", "lane", "need", "limits", "grant" }
+local C, ffi = native.load { "slice", "quota", "lane", "need", "limit", "grant" }
 
 local KILLS = tonumber(os.getenv("KILLS") or 200)
 local WORKERS = 3

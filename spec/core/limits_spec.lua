@@ -1,5 +1,5 @@
 local native = require("spec.support.native")
-local C, ffi = native.load { "slice", "quota", "lane", "need", "limits", "grant" }
+local C, ffi = native.load { "slice", "quota", "lane", "need", "limit", "grant" }
 
 local SECOND, MINUTE, DAY = 1000000, 60 * 1000000, 86400 * 1000000
 local NOW = 1000 * SECOND

@@ -1,7 +1,9 @@
-/* limits.h -- whether a target may be tried, and by which of its provider's keys.
+/* limit.h -- whether a target may be tried, and by which of its provider's keys.
  *
  * All workers share one truth: cooldowns, quotas, what is in flight, how fast a
- * target answers (lane.h).  What an attempt takes of it is a grant (grant.h). */
+ * target answers (lane.h).  What an attempt takes of it is a grant (grant.h).
+ *
+ * (A limits.h of ours would stand in the way of libc's.) */
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "need.h"

@@ -1,7 +1,7 @@
-/* limits_show.c -- lanes as rows: one for each target and key that was used, one for what a key
+/* limit_show.c -- lanes as rows: one for each target and key that was used, one for what a key
  * has for all models, one for what closes a target by any key. */
 /* SPDX-License-Identifier: MIT */
-#include "limits_show.h"
+#include "limit_show.h"
 #include "json.h"
 #include "mem.h"
 #include <stdio.h>

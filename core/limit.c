@@ -1,7 +1,7 @@
-/* limits.c -- which lanes a try needs, and whether all of them are free.
+/* limit.c -- which lanes a try needs, and whether all of them are free.
  * Reading takes no lock; see lane.h. */
 /* SPDX-License-Identifier: MIT */
-#include "limits.h"
+#include "limit.h"
 #include "loop.h"
 #include "mem.h"
 #include "metrics.h"
