@@ -7,6 +7,7 @@ local MONEY = { cost = true, budget = true, spent = true, reserved = true, left 
 local function cell(name, value)
   if value == nil then return "-" end
   if MONEY[name] then return words.money(value) end
+  if name == "soft" then return ("%.6g%%"):format(value * 100) end
   if name == "store" then return words.show_span(value) end
   if type(value) == "boolean" then return value and "yes" or "no" end
   if type(value) == "table" then return table.concat(value, ",") end

@@ -71,6 +71,16 @@ describe("virtual keys", function()
     assert.is_false(first:is_asked())
   end)
 
+  it("show what they may as it was given", function()
+    ledger.key(gateway, "alice", "--budget", "50usd/month", "--soft", "80%", "--tpm", "100k",
+      "--label", "env=prod")
+    local _, text = ledger.run(gateway, "keys", "show", "alice")
+    for _, line in ipairs { "soft        80%", "budget      $50.00", "tpm         100000",
+      "labels      env=prod" } do
+      assert.matches("\n" .. line .. "\n", text, 1, true)
+    end
+  end)
+
   it("are in force in all workers when the command returns", function()
     gateway:write("weir.lua", w:config { more = ledger.CONFIG:gsub("workers = 1", "workers = 3") })
     gateway:reload(2)
