@@ -176,6 +176,34 @@ static void edit_copy(lua_State *L, struct policy *policy, struct copy *copy)
     }
 }
 
+static int64_t price_in(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    int64_t price = (int64_t)lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return price;
+}
+
+/* What a target's tokens cost, as lua/weir/price.lua knows it.  That is Lua, which may raise. */
+static struct bill_price price_of(lua_State *L, const struct policy *policy,
+                                  const struct policy_send *send)
+{
+    struct bill_price price = {0};
+
+    if (!policy->request->bill)
+        return price;
+    lua_push_runtime(L, "price");
+    lua_pushstring(L, send->provider->name);
+    lua_pushstring(L, send->provider->type);
+    lua_pushlstring(L, send->model.ptr, send->model.len);
+    lua_call(L, 3, 1);
+    if (lua_istable(L, -1))
+        price = (struct bill_price){price_in(L, "input"), price_in(L, "cached"),
+                                    price_in(L, "output"), price_in(L, "reasoning")};
+    lua_pop(L, 1);
+    return price;
+}
+
 struct sending { /* a send that is prepared, and what it borrows */
     struct policy_send send;
     struct copy copy;
@@ -203,6 +231,8 @@ static void prepare(lua_State *L, struct policy *policy, struct sending *sending
     };
     if (++policy->sends > SENDS_MAX)
         luaL_error(L, "a request may be sent %d times at most", SENDS_MAX);
+    send->model = slice_is(target.model, "*") ? policy->request->model : target.model;
+    send->price = price_of(L, policy, send);
     lua_options_read(L, 3, send, &sending->insists);
     if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
         lua_error(L);
@@ -213,7 +243,6 @@ static void prepare(lua_State *L, struct policy *policy, struct sending *sending
     }
     resolve(policy, &target, &sending->name);
     send->target = buf_slice(&sending->name);
-    send->model = slice_is(target.model, "*") ? policy->request->model : target.model;
 }
 
 /* Takes what the attempt needs of its target's limits; the last thing before it is sent, since
@@ -289,40 +318,13 @@ static int push_unpaid(lua_State *L, struct slice target, const struct bill_refu
     return 2;
 }
 
-static int64_t price_in(lua_State *L, const char *name)
-{
-    lua_getfield(L, -1, name);
-    int64_t price = (int64_t)lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return price;
-}
-
-/* What a target's tokens cost, as lua/weir/price.lua knows it. */
-static struct bill_price price_of(lua_State *L, const struct policy_send *send)
-{
-    struct bill_price price = {0};
-
-    lua_push_runtime(L, "price");
-    lua_pushstring(L, send->provider->name);
-    lua_pushstring(L, send->provider->type);
-    lua_pushlstring(L, send->model.ptr, send->model.len);
-    lua_call(L, 3, 1);
-    if (lua_istable(L, -1))
-        price = (struct bill_price){price_in(L, "input"), price_in(L, "cached"),
-                                    price_in(L, "output"), price_in(L, "reasoning")};
-    lua_pop(L, 1);
-    return price;
-}
-
 /* Reserves what the attempt may cost, after take; false: it may not be made, and took nothing. */
-static bool reserve(lua_State *L, struct policy *policy, struct policy_send *send,
-                    struct bill_refusal *refusal)
+static bool reserve(struct policy *policy, struct policy_send *send, struct bill_refusal *refusal)
 {
     const struct config *config = &policy->generation->config;
 
     if (!policy->request->bill)
         return true;
-    send->price = price_of(L, send);
     struct bill_need need =
         ration_need(send->body, send->edits, policy->request->endpoint, config->answer_tokens);
     if (bill_send(policy->request->bill, send->target, &send->price, need, &send->item, refusal))
@@ -344,7 +346,7 @@ int lua_send_one(lua_State *L)
         sending_free(&sending);
         return push_refusal(L, policy, check_target(L, 2, policy).name, &wait);
     }
-    if (!reserve(L, policy, &sending.send, &refusal)) {
+    if (!reserve(policy, &sending.send, &refusal)) {
         sending_free(&sending);
         return push_unpaid(L, check_target(L, 2, policy).name, &refusal);
     }
@@ -367,8 +369,8 @@ int lua_send_shadow(lua_State *L)
 
     if (leaves) {
         prepare(L, policy, &sending);
-        leaves = take(policy, &sending.send, false, &wait) &&
-                 reserve(L, policy, &sending.send, &refusal);
+        leaves =
+            take(policy, &sending.send, false, &wait) && reserve(policy, &sending.send, &refusal);
         if (leaves)
             policy->host->on_shadow(policy->host_arg, &sending.send);
         sending_free(&sending);
@@ -407,6 +409,7 @@ int lua_send_race(lua_State *L)
             .edits = &policy->edits,
             .model = slice_is(target.model, "*") ? policy->request->model : target.model};
         lua_options_read_attempt(L, 3, &sends[i]);
+        sends[i].price = price_of(L, policy, &sends[i]);
     }
     if (policy->body_ref != LUA_NOREF && !lua_body_collect(L, policy->body_ref, &policy->edits))
         return lua_error(L);
@@ -427,9 +430,7 @@ int lua_send_race(lua_State *L)
         buf_free(&names);
         return push_refusal(L, policy, check_target(L, -1, policy).name, &wait);
     }
-    for (size_t i = first + 1; policy->request->bill && i < count; i++)
-        sends[i].price = price_of(L, &sends[i]);
-    if (!reserve(L, policy, &sends[first], &refusal)) {
+    if (!reserve(policy, &sends[first], &refusal)) {
         buf_free(&names);
         return push_unpaid(L, check_target(L, -1, policy).name, &refusal);
     }

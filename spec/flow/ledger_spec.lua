@@ -57,6 +57,17 @@ describe("the ledger", function()
     assert.equal(row.cost, row.trail[1].cost)
   end)
 
+  it("takes nothing of a target whose price cannot be looked up", function()
+    start { more = ledger.CONFIG .. " policy = { memory = 3 * 1024 * 1024 },",
+      provider = { first = "limits = { concurrent = 1 }" },
+      models = '    ["*"] = waterfall { "first/*" },' }
+    local headers = ledger.key(gateway, "alice")
+    -- more than policies have memory for, or time
+    local response = ask(headers, { model = ("."):rep(1024 * 1024) }):read_response()
+    assert.matches("^policy_", response.json.error.code)
+    assert.equal(200, serve(headers, 1, 1, { model = "other" }).status)
+  end)
+
   it("counts what it cost, by provider and by model", function()
     start { more = ledger.CONFIG, models = '    default = waterfall { "first/first-model" }, '
       .. '["*"] = waterfall { "first/first-model" },' }
