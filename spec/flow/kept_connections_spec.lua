@@ -76,7 +76,7 @@ for _, secure in ipairs { false, true } do
         local response = client:read_response()
         assert.equal(413, response.status)
         assert.equal("too long", response.json.error.message)
-        if connection.fd then connection:wait_closed() end
+        if connection.fd then connection:wait_closed(20) end
         assert_made_anew()
         assert.is_false(second:is_asked())
       end)
@@ -89,7 +89,7 @@ for _, secure in ipairs { false, true } do
         assert.is_true(#asked.body > 4 * MIB)
         other:respond(200, openai.answer("second"))
         assert.equal(openai.answer("second"), client:read_response().body)
-        if connection.fd then connection:wait_closed() end
+        if connection.fd then connection:wait_closed(20) end
       end)
     end
 
