@@ -13,6 +13,7 @@ set(PARSERS
   core/http1.c
   core/address.c
   core/gate.c
+  core/gate_head.c
   core/head.c
   core/sha256.c
   core/keys.c

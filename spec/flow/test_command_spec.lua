@@ -161,8 +161,9 @@ it("holds", function()
 end)
 ]],
     }
-    local child = process.start { "sh", "-c", "cd " .. path .. " && exec "
-      .. lfs.currentdir():gsub(" ", "\\ ") .. "/" .. gateway.command()[1] .. " test" }
+    local weir = gateway.command()[1]
+    if weir:sub(1, 1) ~= "/" then weir = lfs.currentdir() .. "/" .. weir end
+    local child = process.start { "sh", "-c", 'cd "$0" && exec "$1" test', path, weir }
     assert.equal(0, child:wait(), child.text.out)
     assert.equal("1 passed, 0 failed\n", child.text.out)
   end)
