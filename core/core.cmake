@@ -103,6 +103,7 @@ set(GATEWAY
   core/attempt_stream.c
   core/adapter.c
   core/upstream.c
+  core/upstream_flow.c
   core/origin.c
   core/peer.c
   core/connection.c
