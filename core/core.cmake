@@ -112,6 +112,7 @@ set(GATEWAY
   core/notices.c
   core/policy.c
   core/policy_judge.c
+  core/lua_reply.c
   core/generation.c
   core/ration.c
   core/lua_body.c

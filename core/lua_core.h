@@ -176,6 +176,12 @@ int lua_call_traced(lua_State *L, int args, int results);
 /* lua_resume of the policy's coroutine, which runs meanwhile. */
 int lua_resume_policy(struct policy *policy, int args);
 
+/* The policy's coroutine returned, its results are the coroutine's stack: tells the host. */
+void lua_reply_finish(struct policy *policy);
+
+/* The policy failed: logs message, and has the host told of a failure in words for the client. */
+void lua_reply_fail(struct policy *policy, const char *message);
+
 /* Sets a member of the table on top. */
 void lua_set_text(lua_State *L, const char *name, const char *text);
 

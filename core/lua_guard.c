@@ -310,3 +310,17 @@ const char *lua_guard_code(enum lua_guard_cause cause, const char *otherwise)
     }
     return otherwise;
 }
+
+const char *lua_guard_sentence(enum lua_guard_cause cause, const char *otherwise)
+{
+    switch (cause) {
+    case LUA_GUARD_TIMEOUT:
+        return "the gateway's policy ran for longer than it may; its log has the place under this "
+               "request's id";
+    case LUA_GUARD_MEMORY:
+        return "the gateway's policy used more memory than it may; its log has the place under "
+               "this request's id";
+    case LUA_GUARD_NONE: break;
+    }
+    return otherwise;
+}

@@ -66,3 +66,6 @@ void lua_guard_check(struct lua_State *L);
 
 /* "policy_timeout", "policy_memory", or otherwise. */
 const char *lua_guard_code(enum lua_guard_cause cause, const char *otherwise);
+
+/* What the client is told of it. */
+const char *lua_guard_sentence(enum lua_guard_cause cause, const char *otherwise);
