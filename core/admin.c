@@ -12,7 +12,7 @@
 enum { PORT_CALLERS = ADMIN_CONNECTIONS - 4 }; /* the rest is for who may open the socket */
 
 static const struct gate_limits limits = {
-    .head = 8192, .headers = 50, .uri = 1024, .body = 1024 * 1024};
+    .head = 8192, .headers = 50, .uri = 1024, .body = 1024 * 1024, .bare_posts = true};
 
 struct admin *admin_new(struct doors *doors, struct reload *reload, struct crew *crew)
 {

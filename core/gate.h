@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 struct gate_limits {
-    size_t head;    /* bytes of request line and headers, blank line included: 32 KiB */
-    size_t headers; /* how many: 100 */
-    size_t uri;     /* bytes: 2 KiB */
-    uint64_t body;  /* bytes: 16 MiB */
+    size_t head;     /* bytes of request line and headers, blank line included: 32 KiB */
+    size_t headers;  /* how many: 100 */
+    size_t uri;      /* bytes: 2 KiB */
+    uint64_t body;   /* bytes: 16 MiB */
+    bool bare_posts; /* a POST that tells no length has no body (RFC 9112, 6.3), and is no 411 */
 };
 
 enum gate_phase { GATE_HEAD, GATE_BODY };

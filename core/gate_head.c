@@ -291,7 +291,7 @@ const struct gate_refusal *gate_check_head(const struct gate *gate)
         return &old_encoding;
     if (!(facts & FACT_POST) && ((facts & FACT_CHUNKED) || gate->left))
         return &get_body;
-    if ((facts & FACT_POST) && !(facts & (FACT_CHUNKED | FACT_LENGTH)))
+    if ((facts & FACT_POST) && !(facts & (FACT_CHUNKED | FACT_LENGTH)) && !gate->limits->bare_posts)
         return &length_required;
     return NULL;
 }

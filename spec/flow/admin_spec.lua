@@ -57,6 +57,17 @@ describe("the admin port", function()
     assert.equal("ok", response.json.status)
   end)
 
+  it("takes a POST that has no body and tells no length, as curl -X POST sends it", function()
+    local started = start()
+    local client = http.connect(started.admin)
+    client:send(http.message("POST /reload HTTP/1.1", { { "Host", "127.0.0.1:" .. started.admin },
+      { "Authorization", GOOD.Authorization } }))
+    local response = client:read_response()
+    client:close()
+    assert.equal(200, response.status)
+    assert.equal(2, response.json.generation)
+  end)
+
   it("refuses who has none, part of one, or more than one", function()
     local port = start().admin
     local code, response = status(port, {})
