@@ -143,10 +143,14 @@ void attempt_fail_or_end(struct attempt *attempt, enum err err, const char *phas
 
 static void fail_with_body(struct attempt *attempt)
 {
+    struct chunk chunk;
     struct attempt_fault fault = {
         .phase = "body", .status = attempt->status, .body = buf_slice(&attempt->held)};
     if (fault.body.len > ERROR_BODY_MAX)
         fault.body.len = ERROR_BODY_MAX;
+    attempt->refused = true;
+    if (chunk_read(fault.body, &chunk) == ERR_OK) /* some charge for these, and say so */
+        chunk_usage_merge(&attempt->usage, &chunk.count);
     attempt_fail(attempt, &fault);
 }
 
@@ -240,6 +244,7 @@ void attempt_finish_plain(struct attempt *attempt)
                             "JSON came where a stream was asked for");
     } else {
         chunk_usage_merge(&attempt->usage, &chunk.count);
+        attempt->said_bytes = attempt->told_bytes = (int64_t)chunk.said;
         attempt->state = READY;
         attempt->commit_us = attempt->shown_us = loop_now_us() - attempt->started_us;
         attempt->owner->on_commit(attempt->arg, attempt);
@@ -373,6 +378,21 @@ struct bill_item *attempt_item(const struct attempt *attempt)
 int64_t attempt_said_bytes(const struct attempt *attempt)
 {
     return attempt->said_bytes + attempt->held_bytes;
+}
+
+int64_t attempt_untold_bytes(const struct attempt *attempt)
+{
+    bool is_whole = attempt->done || (attempt->over && attempt->finished);
+    int64_t untold = attempt_said_bytes(attempt) - attempt->told_bytes;
+
+    return is_whole || untold < 0 ? 0 : untold;
+}
+
+bool attempt_was_refused(const struct attempt *attempt)
+{
+    bool is_other = attempt->status != 0 && attempt->status != 200;
+
+    return is_other || (attempt->refused && attempt_said_bytes(attempt) == 0);
 }
 
 bool attempt_is_stream(const struct attempt *attempt)

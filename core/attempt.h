@@ -67,7 +67,12 @@ bool attempt_was_sent(const struct attempt *attempt);
 const struct timeouts *attempt_timeouts(const struct attempt *attempt);
 const struct provider *attempt_provider(const struct attempt *attempt);
 struct chunk_usage attempt_usage(const struct attempt *attempt);
-int64_t attempt_said_bytes(const struct attempt *attempt);        /* of text and reasoning */
+/* Of what the model wrote; and of that what came after the last usage, in an answer that is not
+ * whole. */
+int64_t attempt_said_bytes(const struct attempt *attempt);
+int64_t attempt_untold_bytes(const struct attempt *attempt);
+/* An error came in place of an answer, whatever the status. */
+bool attempt_was_refused(const struct attempt *attempt);
 struct transfer *attempt_transfer(const struct attempt *attempt); /* for its head; NULL when over */
 
 int64_t attempt_age_us(const struct attempt *attempt);

@@ -24,6 +24,7 @@ struct attempt {
     struct timeouts timeout;
     struct chunk_usage usage;
     int64_t said_bytes, held_bytes; /* of text; in what is held it is met once more later */
+    int64_t told_bytes;             /* of these, when a usage told of the answer last */
     int64_t deadline_us;            /* of the whole request */
     int64_t started_us, open_us, commit_us;
     int64_t shown_us;   /* to the first event that a client has something to show for; -1 */
@@ -39,6 +40,7 @@ struct attempt {
     bool finished;     /* a finish_reason came */
     bool done;         /* [DONE] came */
     bool garbage;      /* an event that is no JSON came */
+    bool refused;      /* an error came in place of an answer */
     bool over;         /* the connection's answer ended */
     enum err over_err; /* how, while the policy had the answer */
     const char *over_detail;

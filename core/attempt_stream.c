@@ -19,6 +19,17 @@ void attempt_open_stream(struct attempt *attempt)
 
 /* ---- what comes ---- */
 
+/* A usage tells of what came before it, and with it. */
+static void count(struct attempt *attempt, const struct chunk *chunk)
+{
+    int64_t *said = attempt->state == STREAMING ? &attempt->said_bytes : &attempt->held_bytes;
+
+    *said += (int64_t)chunk->said;
+    if (chunk->count.completion >= 0 && chunk->count.completion >= attempt->usage.completion)
+        attempt->told_bytes = attempt_said_bytes(attempt);
+    chunk_usage_merge(&attempt->usage, &chunk->count);
+}
+
 /* What the stream is like so far; the owner hears of it after the batch. */
 static void look(struct attempt *attempt, const struct sse_event *event, struct chunk *chunk,
                  bool *is_chunk)
@@ -36,6 +47,7 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
         return;
     }
     *is_chunk = true;
+    count(attempt, chunk);
     bool is_error = slice_is(event->name, "error") || chunk->kind == CHUNK_ERROR ||
                     (chunk->kind == CHUNK_FINISH && slice_is(chunk->finish, "error"));
     if (is_error) {
@@ -43,9 +55,6 @@ static void look(struct attempt *attempt, const struct sse_event *event, struct 
         buf_add(&attempt->error, event->data);
         return;
     }
-    chunk_usage_merge(&attempt->usage, &chunk->count);
-    *(attempt->state == STREAMING ? &attempt->said_bytes : &attempt->held_bytes) +=
-        (int64_t)chunk->text.len;
     if (chunk->finish.ptr)
         attempt->finished = true;
     if (!chunk_commits(chunk))
@@ -91,6 +100,8 @@ static void fail_with_error_event(struct attempt *attempt)
 {
     struct attempt_fault fault = {
         .phase = "first", .status = attempt->status, .body = buf_slice(&attempt->error)};
+
+    attempt->refused = true;
     attempt_fail(attempt, &fault);
 }
 

@@ -382,22 +382,46 @@ void bill_item_note(struct bill_item *item, const char *code)
                  sizeof slot_of(item->bill->bills, item->at)->code, "%s", code);
 }
 
+/* Some tell what was thought apart from the answer, in the total alone or in the details: xAI
+ * (https://docs.x.ai/docs/models, "reasoning tokens"), Gemini's compatible endpoint.  Of embeddings
+ * there is no answer to tell of. */
+static void complete(struct chunk_usage *usage, const struct bill_need *need)
+{
+    int64_t rest = usage->total - usage->prompt;
+
+    if (usage->prompt >= 0 && rest > usage->completion)
+        usage->completion = rest;
+    else if (usage->total < 0 && usage->completion >= 0 && usage->reasoning > usage->completion)
+        usage->completion += usage->reasoning;
+    if (usage->completion < 0 && need->completion == 0)
+        usage->completion = 0;
+}
+
+static int64_t tokens_of(int64_t bytes)
+{
+    return (bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
+}
+
 /* What is charged: the provider's word, completed by what we saw where it did not come; true when
  * some of it is guessed. */
 static bool reckon(const struct bill_item *item, const struct bill_outcome *outcome,
                    struct chunk_usage *usage)
 {
-    bool has_prompt = outcome->usage.prompt >= 0, has_answer = outcome->usage.completion >= 0;
-    int64_t seen = (outcome->said_bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
-
     *usage = outcome->usage;
-    if (!outcome->was_sent || (outcome->status >= 400 && !has_prompt && !has_answer))
+    bool is_told = usage->prompt >= 0 || usage->completion >= 0;
+    if (!outcome->was_sent || (outcome->was_refused && !is_told))
         return false; /* nobody charges for these */
+    complete(usage, &item->need);
+    bool has_prompt = usage->prompt >= 0, has_answer = usage->completion >= 0;
     if (!has_prompt)
         usage->prompt = item->need.prompt;
+    if (outcome->was_refused)
+        return !has_prompt;
     if (!has_answer)
-        usage->completion = seen;
-    return !has_prompt || !has_answer;
+        usage->completion = tokens_of(outcome->said_bytes);
+    else
+        usage->completion += tokens_of(outcome->untold_bytes);
+    return !has_prompt || !has_answer || outcome->untold_bytes > 0;
 }
 
 static void add_up(struct bill *bill, const struct journal_slot *slot,

@@ -80,9 +80,11 @@ void bill_item_note(struct bill_item *item, const char *code); /* what came of i
 
 struct bill_outcome {
     struct chunk_usage usage;
-    int64_t said_bytes; /* of text and reasoning that came */
+    int64_t said_bytes;   /* of what the model wrote, as far as it came */
+    int64_t untold_bytes; /* of these, that no usage told of, as the answer was cut */
     bool was_sent;
-    int status; /* 0: none came */
+    bool was_refused; /* an error came in place of an answer */
+    int status;       /* 0: none came */
     int64_t first_ms, total_ms;
 };
 

@@ -154,7 +154,9 @@ void charge_end(struct limits *limits, struct attempt *attempt)
     struct bill_outcome outcome = {
         .usage = attempt_usage(attempt),
         .said_bytes = attempt_said_bytes(attempt),
+        .untold_bytes = attempt_untold_bytes(attempt),
         .was_sent = attempt_was_sent(attempt),
+        .was_refused = attempt_was_refused(attempt),
         .status = attempt_status(attempt),
         .first_ms = shown_us < 0 ? -1 : shown_us / 1000,
         .total_ms = attempt_age_us(attempt) / 1000,

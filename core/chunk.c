@@ -34,6 +34,7 @@ static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *nu
 static int64_t read_count(struct walk *walk);
 static int64_t read_number(struct walk *walk);
 static bool is_filled_list(struct slice value);
+static size_t said_in(struct slice value);
 static void claim(struct chunk *chunk, enum chunk_kind kind, struct slice text);
 static void settle(struct walk *walk, struct slice data);
 static int64_t larger(int64_t a, int64_t b);
@@ -245,10 +246,13 @@ static void read_text(struct walk *walk, enum chunk_kind kind)
 {
     struct slice value = json_skip(&walk->json);
 
-    if (is_text(value))
+    if (is_text(value)) {
+        walk->chunk->said += value.len - 2;
         claim(walk->chunk, kind, inside_of(value));
-    else if (is_filled_list(value))
+    } else if (is_filled_list(value)) {
+        walk->chunk->said += said_in(value);
         claim(walk->chunk, kind, (struct slice){0});
+    }
 }
 
 /* A list with something in it, or the single object of old function calls. */
@@ -259,7 +263,35 @@ static void read_tool_calls(struct walk *walk)
     if (!is_filled_list(value) && !(value.len && *value.ptr == '{'))
         return;
     walk->chunk->calls_tool = true;
+    walk->chunk->said += said_in(value);
     claim(walk->chunk, CHUNK_TOOL_CALL, (struct slice){0});
+}
+
+/* Bytes of the texts in parts of a content and in tool calls: what a model wrote, not what wraps
+ * it.  Some servers send arguments as an object. */
+static size_t said_in(struct slice value)
+{
+    static const char *const wraps[] = {"text", "thinking", "function", "custom", "name"};
+    struct json json = json_init(value);
+    struct slice name;
+    size_t said = 0;
+
+    if (value.len == 0 || (*value.ptr != '[' && *value.ptr != '{'))
+        return is_text(value) ? value.len - 2 : 0;
+    if (*value.ptr == '[') {
+        for (json_enter_array(&json); json_next_element(&json);)
+            said += said_in(json_skip(&json));
+        return said;
+    }
+    json_enter_object(&json);
+    while (json_next_member(&json, &name)) {
+        struct slice inner = json_skip(&json);
+        if (json_string_is(name, "arguments") || json_string_is(name, "input"))
+            said += is_text(inner) ? inner.len - 2 : inner.len && *inner.ptr == '{' ? inner.len : 0;
+        for (size_t i = 0; i < sizeof wraps / sizeof *wraps; i++)
+            said += json_string_is(name, wraps[i]) ? said_in(inner) : 0;
+    }
+    return said;
 }
 
 /* Some servers send "" where they mean null. */
@@ -341,6 +373,8 @@ static int64_t read_number(struct walk *walk)
 
     if (value.len == 0)
         return -1;
+    if (memchr(value.ptr, 'e', value.len) || memchr(value.ptr, 'E', value.len))
+        return -1; /* nobody counts so, and the whole part would be another number */
     for (size_t i = 0; i < value.len && value.ptr[i] != '.'; i++) {
         int digit = value.ptr[i] - '0';
         if (digit < 0 || digit > 9 || number > (INT64_MAX - digit) / 10)

@@ -114,7 +114,7 @@ struct bill_need ration_need(const struct body *body, const struct body_edits *e
 
     for (size_t i = 0; edits && i < edits->count; i++)
         bytes += (int64_t)edits->items[i].value_len;
-    if (most < 0)
+    if (most < 1) /* for some servers 0 is no limit */
         most = answer_tokens;
     if (endpoint == ENDPOINT_EMBEDDINGS)
         most = 0;

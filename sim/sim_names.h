@@ -45,7 +45,9 @@
 #define attempt_target         sim_attempt_target
 #define attempt_timeouts       sim_attempt_timeouts
 #define attempt_transfer       sim_attempt_transfer
+#define attempt_untold_bytes   sim_attempt_untold_bytes
 #define attempt_usage          sim_attempt_usage
+#define attempt_was_refused    sim_attempt_was_refused
 #define attempt_was_sent       sim_attempt_was_sent
 #define exchange_break         sim_exchange_break
 #define exchange_cut_all       sim_exchange_cut_all

@@ -342,6 +342,33 @@ describe("chunk_read", function()
   end)
 end)
 
+describe("what a chunk says", function()
+  local function bytes(text)
+    local chunk = ffi.new("struct chunk[1]")
+    assert.equal(C.ERR_OK, C.chunk_read(slice(text), chunk))
+    return tonumber(chunk[0].said)
+  end
+
+  it("is counted whatever it is, in every choice", function()
+    local call = '{"index":0,"id":"call_1","type":"function","function":%s}'
+    for text, expected in pairs {
+      [chat('{"role":"assistant"}')] = 0,
+      [chat('{"content":"four"}')] = 4,
+      [chat('{"content":"four","reasoning":"sixsix"}')] = 10,
+      [chat('{"refusal":"no"}')] = 2,
+      ['{"choices":[{"delta":{"content":"a"}},{"delta":{"content":"bc"}},{"text":"def"}]}'] = 6,
+      [chat('{"content":[{"type":"text","text":"ab"},{"type":"thinking","thinking":['
+        .. '{"type":"text","text":"cde"}]}]}')] = 5,
+      [chat('{"tool_calls":[' .. call:format('{"name":"abc","arguments":"{}"}') .. "]}")] = 5,
+      [chat('{"tool_calls":[' .. call:format('{"arguments":{"a":1}}') .. ",null,7]}")] = 7,
+      [chat('{"tool_calls":[{"custom":{"name":"x","input":"yz"}}]}')] = 3,
+      [chat('{"function_call":{"name":"abc","arguments":"de"}}')] = 5,
+    } do
+      assert.equal(expected, bytes(text), text)
+    end
+  end)
+end)
+
 describe("chunk_usage_merge", function()
   it("keeps the larger of each number", function()
     local none = C.chunk_usage_none()

@@ -191,6 +191,15 @@ describe("the ledger", function()
       assert.is_true(math.abs(reserved_for("/v1/completions", several) - 4 * 200) < 40)
     end)
 
+    it("reserve the usual for an answer of no tokens, which some servers take for any", function()
+      start()
+      local client = ask(ledger.key(gateway, "alice", "--budget", "1usd/month"), { max_tokens = 0 })
+      local connection = first:take()
+      assert.is_true(show("alice").reserved > 2 * 4096)
+      connection:respond(200, ledger.answer(1, 1), CLOSE)
+      client:read_response()
+    end)
+
     for _, text in ipairs { '"max_tokens":999999999,"n":999999999', '"max_tokens":1e300',
       '"max_tokens":5000000000', '"max_tokens":' .. ("9"):rep(100), '"max_completion_tokens":1e10',
       '"max_tokens":999999999,"n":' .. ("9"):rep(18) } do
