@@ -7,6 +7,7 @@
 #include "clerk_work.h"
 #include "budget.h"
 #include "clerk_texts.h"
+#include "desk.h"
 #include "estate.h"
 #include "folder.h"
 #include "ledger.h"
@@ -17,13 +18,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,8 +29,6 @@ enum {
     PASS_MS = 20,    /* between two passes; what a power failure may lose */
     RETRY_MS = 1000, /* after a failure */
     GROUP = 2000,    /* slots in one transaction */
-    SEND_SECONDS = 5,
-    REQUEST_MAX = 64 * 1024,
 };
 
 static const int64_t LOOK_US = 250 * 1000; /* for new journals, and dead ones */
@@ -43,6 +39,7 @@ struct office {
     struct ledger *ledger;
     struct lua_clerk *lua;
     struct clerk_texts *texts;
+    struct desk *desk;
     struct journal **journals;
     size_t count;
     char *folder; /* of the journals */
@@ -218,54 +215,33 @@ static bool settle_now(void *arg)
 
 /* ---- who asks ---- */
 
-static void send_all(int fd, struct slice bytes)
+/* The zone of days and windows: within a second lua_clerk_turn finds that others run, and sums up
+ * what is spent in these. */
+static void live_in(const char *timezone)
 {
-    int64_t until_us = loop_now_us() + SEND_SECONDS * (int64_t)1000000;
-
-    while (bytes.len && loop_now_us() < until_us) {
-        ssize_t len = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
-        if (len <= 0)
-            return; /* whoever asked has left, or does not read */
-        bytes.ptr += len;
-        bytes.len -= (size_t)len;
-    }
+    setenv("TZ", timezone, 1);
+    tzset();
 }
 
-static void answer(struct office *office, int fd, struct slice request)
+static void hear(void *arg, struct slice said)
 {
-    struct timeval patience = {SEND_SECONDS, 0};
-    struct buf out = {0};
+    struct office *office = arg;
+    char timezone[64];
 
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    lua_clerk_answer(office->lua, request, &out);
-    send_all(fd, buf_slice(&out));
-    buf_free(&out);
+    snprintf(timezone, sizeof timezone, "%.*s", (int)said.len, said.ptr);
+    live_in(timezone);
+    if (office->ledger)
+        ledger_turn_days(office->ledger);
 }
 
-/* One request, with the connection that it came by.  False: the master is gone. */
-static bool hear(struct office *office)
+static void answer(void *arg, struct slice request, struct buf *out)
 {
-    static char request[REQUEST_MAX];
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } room;
-    struct iovec bytes = {request, sizeof request};
-    struct msghdr packet = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof room};
-    ssize_t len = recvmsg(office->work->fd, &packet, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    struct office *office = arg;
 
-    if (len <= 0)
-        return len < 0 && (errno == EAGAIN || errno == EINTR);
-    struct cmsghdr *header = CMSG_FIRSTHDR(&packet);
-    if (header && header->cmsg_type == SCM_RIGHTS) {
-        int fd;
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        answer(office, fd, (struct slice){request, (size_t)len});
-        close(fd);
-    }
-    return true;
+    if (!office->lua)
+        desk_unavailable(request, "the ledger cannot be opened", out);
+    else if (!lua_clerk_answer(office->lua, request, out))
+        desk_unavailable(request, "the ledger's process failed: the log has clerk_failed", out);
 }
 
 /* ---- the loop ---- */
@@ -313,11 +289,10 @@ static void turn(struct office *office, int64_t now_us)
 
 static void run(struct office *office)
 {
-    struct pollfd polled = {.fd = office->work->fd, .events = POLLIN};
+    bool is_alone = false;
 
-    for (bool is_alone = false; !is_alone;) {
-        if (poll(&polled, 1, PASS_MS) > 0)
-            is_alone = !hear(office);
+    while (!is_alone) {
+        is_alone = !desk_turn(office->desk, PASS_MS);
         turn(office, loop_now_us());
     }
     look_at_journals(office); /* of workers that have ended */
@@ -328,13 +303,11 @@ static void run(struct office *office)
 static void refuse_all(struct office *office)
 {
     int64_t until_us = loop_now_us() + RETRY_MS * (int64_t)1000;
-    struct pollfd polled = {.fd = office->work->fd, .events = POLLIN};
 
     lua_clerk_free(office->lua);
     office->lua = NULL;
-    for (bool is_alone = false; !is_alone && loop_now_us() < until_us;)
-        if (poll(&polled, 1, PASS_MS) > 0)
-            is_alone = !hear(office);
+    while (desk_turn(office->desk, PASS_MS) && loop_now_us() < until_us)
+        ;
 }
 
 /* ---- the beginning ---- */
@@ -439,14 +412,14 @@ int clerk_work(const struct clerk_work *work)
     char path[4096];
     int status = 1;
 
-    setenv("TZ", work->timezone, 1);
-    tzset();
+    live_in(work->timezone);
     office->work = work;
     snprintf(path, sizeof path, "%s/journal", work->folder);
     office->folder = path;
     int lock = lock_ledger(work->folder);
     office->ledger = open_ledger(work->folder);
     office->texts = clerk_texts_new(work->folder, work->rings, work->keys);
+    office->desk = desk_new(work->fd, &(struct desk_owner){answer, hear, office});
     office->lua = office->ledger ? open_lua(office) : NULL;
     if (office->lua && load(office)) {
         run(office);
@@ -454,6 +427,7 @@ int clerk_work(const struct clerk_work *work)
     } else {
         refuse_all(office);
     }
+    desk_free(office->desk);
     lua_clerk_free(office->lua);
     clerk_texts_free(office->texts);
     ledger_close(office->ledger);

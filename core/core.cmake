@@ -68,6 +68,7 @@ set(GATEWAY
   core/remote_ledger.c
   core/clerk.c
   core/clerk_work.c
+  core/desk.c
   core/ledger.c
   core/usage.c
   core/archive.c

@@ -279,6 +279,11 @@ bool ledger_add_up(struct ledger *ledger, const struct journal_slot *slot)
 
 /* ---- sums ---- */
 
+void ledger_turn_days(struct ledger *ledger)
+{
+    ledger->last_day = (struct period_day){0};
+}
+
 static bool write_sum(sqlite3_stmt *statement, const struct sum *sum, int64_t quarter)
 {
     struct binding to = {statement, 0};

@@ -29,6 +29,9 @@ bool ledger_begin(struct ledger *ledger);
 bool ledger_commit(struct ledger *ledger);
 void ledger_rollback(struct ledger *ledger);
 
+/* Days begin elsewhere from now on: TZ is another.  Those that are past stay as they are. */
+void ledger_turn_days(struct ledger *ledger);
+
 /* A slot's row, and its part of the sums; once only, however often it is added. */
 bool ledger_add(struct ledger *ledger, const struct journal_slot *slot);
 /* A request whose worker died costs what its attempts' rows say: after any of these was added. */

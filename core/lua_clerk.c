@@ -442,32 +442,15 @@ void lua_clerk_turn(struct lua_clerk *clerk)
     call(clerk, "turn", 0, 0);
 }
 
-static void answer_unavailable(struct slice request, struct buf *out)
+bool lua_clerk_answer(struct lua_clerk *clerk, struct slice request, struct buf *out)
 {
-    static const char accept[] = "\naccept: text/plain\r\n", why[] = "the ledger cannot be opened";
-    bool as_text = memmem(request.ptr, request.len, accept, sizeof accept - 1) != NULL;
-    struct buf body = {0};
+    size_t len;
 
-    buf_add_format(&body, as_text ? "%s\n" : "{\"error\":\"%s\"}", why);
-    buf_add_format(out,
-                   "HTTP/1.1 503 Service Unavailable\r\ncontent-type: %s\r\n"
-                   "content-length: %zu\r\nconnection: close\r\n\r\n",
-                   as_text ? "text/plain" : "application/json", body.len);
-    buf_add(out, buf_slice(&body));
-    buf_free(&body);
-}
-
-void lua_clerk_answer(struct lua_clerk *clerk, struct slice request, struct buf *out)
-{
-    if (clerk)
-        lua_pushlstring(clerk->L, request.ptr, request.len);
-    if (clerk && call(clerk, "answer", 1, 1)) {
-        size_t len;
-        const char *text = lua_tolstring(clerk->L, -1, &len);
-        buf_add(out, (struct slice){text, len});
-    } else {
-        answer_unavailable(request, out);
-    }
-    if (clerk)
-        lua_settop(clerk->L, 0);
+    lua_pushlstring(clerk->L, request.ptr, request.len);
+    if (!call(clerk, "answer", 1, 1))
+        return false;
+    const char *text = lua_tolstring(clerk->L, -1, &len);
+    buf_add(out, (struct slice){text, len});
+    lua_settop(clerk->L, 0);
+    return true;
 }

@@ -31,5 +31,6 @@ void lua_clerk_free(struct lua_clerk *clerk);
 bool lua_clerk_load(struct lua_clerk *clerk, bool is_again);
 /* Once a second or so: windows that end. */
 void lua_clerk_turn(struct lua_clerk *clerk);
-/* The whole answer to an HTTP request, its head included, onto out: a 503 without a clerk. */
-void lua_clerk_answer(struct lua_clerk *clerk, struct slice request, struct buf *out);
+/* The whole answer to an HTTP request, its head included, onto out.  False: it failed, and the log
+ * has why. */
+bool lua_clerk_answer(struct lua_clerk *clerk, struct slice request, struct buf *out);
