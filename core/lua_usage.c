@@ -5,8 +5,11 @@
 #include "ledger.h"
 #include "lua_core.h"
 #include "usage.h"
+#include <math.h>
 
-enum { FIRST_BY = 4 /* of sums' arguments */ };
+static const double MAX_TIME = 1e15; /* seconds; math.huge is no number of quarters */
+
+enum { FIRST_BY = 5 /* of sums' arguments */ };
 
 static const char *const names[] = {"key", "team", "model", "target", "day", NULL};
 
@@ -64,14 +67,16 @@ static int give_all(lua_State *L)
     return 0;
 }
 
-/* sums(function(row), of_days, since_s, by …) */
+/* sums(function(row), of_days, since_s, until_s, by …) */
 static int usage_sums(lua_State *L)
 {
     struct ledger *ledger = lua_touserdata(L, lua_upvalueindex(1));
+    double ends_s = luaL_checknumber(L, 4);
     struct usage_question question = {
         .by = check_by(L),
         .of_days = lua_toboolean(L, 2),
         .quarter = (int64_t)(luaL_checknumber(L, 3) / 900),
+        .ends = ends_s < MAX_TIME ? (int64_t)ceil(ends_s / 900) : INT64_MAX,
     };
     struct sums *sums = usage_new(ledger, &question);
 

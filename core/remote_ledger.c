@@ -15,16 +15,18 @@ static const char help[] =
     "weir keys list [--csv] | show NAME | set NAME [options as above] | revoke NAME\n"
     "weir keys rotate NAME [--grace 24h]\n"
     "weir teams add --name NAME [options] | list [--csv] | show NAME | set NAME [options]\n"
-    "weir usage [--by key,team,model,target,day] [--since 7d] [--csv | --json]\n"
+    "weir usage [--by key,team,model,target,day] [--since 7d] [--until T] [--csv | --json]\n"
     "weir requests ID [--texts] [--json]\n"
     "weir requests [--key K] [--team T] [--model M] [--target T] [--status N] [--code C]\n"
-    "              [--since 7d] [--limit N] [--before NEXT] [--csv | --json]\n"
+    "              [--slower 10s] [--since 7d] [--until T] [--limit N] [--before NEXT]\n"
+    "              [--csv | --json]\n"
     "\n"
     "Speak to the gateway that serves ./weir.lua, whose keys = \"ledger\", over its admin socket;\n"
     "--config FILE names another weir.lua, --socket PATH the socket.  In a folder without a\n"
     "weir.lua it is the Debian package's gateway.  A key is printed once, when it is made; the\n"
     "gateway keeps only its SHA-256.  A limit is taken away by 'none', a date by 'never', a list\n"
-    "of models by 'any'.  Changes are in force within a second.\n"
+    "of models by 'any'.  Changes are in force within a second.  Times are '30m', '7d' (ago),\n"
+    "'today', 'yesterday', '2026-11-20', '14:03' or '2026-11-20T14:03'.\n"
     "Exit codes: 0 done, 1 no gateway answers there or it refused, 2 wrong command line.\n";
 
 struct words { /* of a command line */

@@ -59,8 +59,9 @@ struct sums *usage_new(struct ledger *ledger, const struct usage_question *quest
 
     buf_add_text(&sql, "SELECT ");
     write_columns(&sql, question->by);
-    buf_add_format(&sql, " FROM %s WHERE quarter >= %lld", question->of_days ? "days" : "sums",
-                   (long long)question->quarter);
+    buf_add_format(&sql, " FROM %s WHERE quarter >= %lld AND quarter < %lld",
+                   question->of_days ? "days" : "sums", (long long)question->quarter,
+                   (long long)question->ends);
     buf_add_char(&sql, '\0');
     bool is_read = ledger_ask(ledger, sql.ptr, NULL, 0, on_row, &reading);
     buf_free(&sql);

@@ -19,6 +19,7 @@ struct usage_question {
     unsigned by;
     bool of_days;    /* of whole days, of which there are fewer rows; else of quarters of an hour */
     int64_t quarter; /* since then */
+    int64_t ends;    /* the quarter before which it ends */
 };
 
 /* What is summed up, to be freed; of days, a sum's quarter is the one that its day begins with.

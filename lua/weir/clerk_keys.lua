@@ -1,5 +1,6 @@
 --- clerk_keys.lua -- keys and teams: what may be said of them, their rows, the table of workers.
 local refuse = require("weir.clerk_refuse")
+local when = require("weir.clerk_when")
 local words = require("weir.clerk_words")
 local suggest = require("weir.suggest")
 
@@ -71,10 +72,11 @@ return function(host)
       local starts, renews, next = host.window(period, now)
       local key, team = {}, {}
       spent[period] = { starts = starts, renews = renews, next = next, key = key, team = team }
+      local of_days = period == "total" -- of which there are fewer rows: all have the same sum
       host.sums(function(row)
         key[row.key] = (key[row.key] or 0) + row.cost
         team[row.team] = (team[row.team] or 0) + row.cost
-      end, period == "total", starts, "key", "team") -- days are fewer rows: all have the same sum
+      end, of_days, starts, math.huge, "key", "team")
     end
     for i, row in ipairs(rows) do
       local window = spent[row.period or "total"]
@@ -163,8 +165,7 @@ return function(host)
         if value == "never" then
           read = false
         else
-          read, problem = words.span(value)
-          read = read and math.floor(host.now()) + read
+          read, problem = when.future(host, value)
         end
       else
         read, problem = READ[name](value)

@@ -20,9 +20,9 @@ return {
   { "POST", "/teams", "add", kind = "team", members = with("name") },
   { "GET", "/teams/{name}", "show", kind = "team" },
   { "POST", "/teams/{name}", "set", kind = "team", members = with() },
-  { "GET", "/usage", "usage", query = { "by", "since", "format" } },
+  { "GET", "/usage", "usage", query = { "by", "since", "until", "format" } },
   { "GET", "/requests", "requests", query = { "key", "team", "model", "target", "status", "code",
-    "since", "limit", "before", "format" } },
+    "slower", "since", "until", "limit", "before", "format" } },
   { "GET", "/requests/{id}", "request" },
   { "GET", "/requests/{id}/texts", "texts", is_private = true }, -- told over the unix socket alone
 }

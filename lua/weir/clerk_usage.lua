@@ -1,6 +1,7 @@
 --- clerk_usage.lua -- what was used and spent, and by which requests.
 local refuse = require("weir.clerk_refuse")
 local suggest = require("weir.suggest")
+local when = require("weir.clerk_when")
 local words = require("weir.clerk_words")
 
 local ORDER = { "key", "team", "model", "target", "day" }
@@ -16,10 +17,18 @@ local QUARTERS = 2 * 86400 + 1 -- seconds for which sums are exact to a quarter 
 return function(host, find)
   local usage = {}
 
-  local function since_of(query, default)
-    local span, problem = words.span(query.since or default)
-    if not span then refuse(400, "since: " .. problem) end
-    return host.now() - span
+  local function moment_of(query, name)
+    local at, problem = when.past(host, query[name])
+    return at or refuse(400, ("%s: %s"):format(name, problem))
+  end
+
+  --- From when to when; without an end everything, without a beginning so many days.
+  local function times_of(query, days)
+    local ends = query["until"] and moment_of(query, "until") or math.huge
+    local since = query.since and moment_of(query, "since")
+      or math.min(ends, host.now()) - days * 86400
+    if ends <= since then refuse(400, "until: must be later than since") end
+    return since, ends
   end
 
   --- A whole number between the two.
@@ -47,10 +56,12 @@ return function(host, find)
     return list
   end
 
-  --- Who looks far back gets whole days, of which there are a hundred times fewer rows.
-  local function source(since)
-    if since > host.now() - QUARTERS then return false, since end
-    return true, (host.window("day", since))
+  --- Who asks for a long time gets whole days, of which there are a hundred times fewer rows.
+  local function source(since, ends)
+    if since > math.min(ends, host.now()) - QUARTERS then return false, since, ends end
+    if ends == math.huge then return true, (host.window("day", since)), ends end
+    local _, next = host.window("day", ends - 1)
+    return true, (host.window("day", since)), next
   end
 
   --- Names in place of ids, dates in place of times; once for each.
@@ -68,10 +79,10 @@ return function(host, find)
     end
   end
 
-  --- The sums since some time, by one or more of key, team, model, target, day.
+  --- The sums of some time, by one or more of key, team, model, target, day.
   function usage.sums(query)
     local by = by_of(query)
-    local of_days, start = source(since_of(query, "30d"))
+    local of_days, start, ends = source(times_of(query, 30))
     local rows, name = {}, namer()
     host.settle()
     host.sums(function(row)
@@ -80,7 +91,7 @@ return function(host, find)
           :format(MOST_SUMS))
       end
       rows[#rows + 1] = row
-    end, of_days, start, unpack(by))
+    end, of_days, start, ends, unpack(by))
     for _, row in ipairs(rows) do name(row) end
     table.sort(rows, function(a, b)
       if a.cost ~= b.cost then return a.cost > b.cost end
@@ -114,6 +125,11 @@ return function(host, find)
     team = function(name) return "r.team = ?", find("team", name).id end,
     model = function(name) return "model = ?", name end,
     target = function(name) return "target = ?", name end,
+    slower = function(text)
+      local ms, problem = words.milliseconds(text)
+      if not ms then refuse(400, "slower: " .. problem) end
+      return "total_ms >= ?", ms
+    end,
     code = function(name) return "code = ?" .. (name ~= "" and FAILED or ""), name end,
     status = function(_, query)
       local status = count_of(query, "status", 0, 599)
@@ -130,7 +146,11 @@ return function(host, find)
 
   --- The latest first, the columns for people, and the cursor of the next page, where there is one.
   function usage.requests(query)
-    local where, values = { "time >= ?" }, { since_of(query, "7d") * 1e6 }
+    local since, ends = times_of(query, 7)
+    local where, values = { "time >= ?" }, { since * 1e6 }
+    if ends < math.huge then
+      where[2], values[2] = "time < ?", ends * 1e6
+    end
     for name, filter in pairs(FILTER) do
       if query[name] then
         where[#where + 1], values[#values + 1] = filter(query[name], query)

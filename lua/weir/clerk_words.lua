@@ -45,6 +45,17 @@ function words.span(text)
   return tonumber(number) * SECONDS[unit]
 end
 
+--- "1.5s" is 1500.
+---@return number|nil, string|nil
+function words.milliseconds(text)
+  local number, unit = tostring(text):match("^(%d+%.?%d*)(m?s?)$")
+  local factor = ({ ms = 1, s = 1000, m = 60000 })[unit]
+  if not factor or tonumber(number) > 1e6 then
+    return nil, 'must be a time such as "500ms", "10s" or "1.5m"'
+  end
+  return tonumber(number) * factor
+end
+
 --- How long texts are kept; "none" is not at all, false.
 ---@return number|false|nil, string|nil
 function words.keep(text)

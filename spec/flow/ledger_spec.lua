@@ -351,6 +351,19 @@ describe("the ledger", function()
       assert.equal(2, #rows("--team", "search"))
       assert.equal(0, #rows("--status", "500"))
       assert.equal(3, #rows("--status", "200", "--model", "default"))
+      assert.equal(0, #rows("--slower", "10m"))
+      assert.equal(3, #rows("--slower", "0s"))
+    end)
+
+    it("lists and adds up what was from one moment to another", function()
+      assert.equal(3, #rows()) -- all are in the ledger
+      ledger.write(gateway, "UPDATE requests SET time = time - 90000000000 WHERE key = (SELECT id "
+        .. "FROM accounts WHERE kind = 'key' AND name = 'bob')") -- 25 hours
+      assert.equal(2, #rows("--since", "24h"))
+      assert.equal(1, #rows("--until", "24h"))
+      assert.equal(0, #rows("--since", "2020-01-01", "--until", "2020-02-01"))
+      assert.same({}, ledger.ask(gateway, "usage", "--since", "9d", "--until", "yesterday").usage)
+      assert.equal(2, #ledger.ask(gateway, "usage", "--since", "2020-01-01T10:00").usage)
     end)
 
     it("lists requests by pages, each once, also those of one moment", function()

@@ -11,7 +11,8 @@ local routes = require("weir.clerk_routes")
 local paths = described.document.paths
 
 --- A sound value for each parameter that is described.
-local SOUND = { format = "csv", by = "team,model,day", since = "4w", key = "alice", team = "search",
+local SOUND = { format = "csv", by = "team,model,day", since = "4w", ["until"] = "14d",
+  slower = "10s", key = "alice", team = "search",
   model = "default", target = "first/m", status = "200", code = "timeout", limit = "1000",
   before = "1700000000000000-req_0" }
 
@@ -107,7 +108,9 @@ describe("docs/openapi.yaml on the ledger", function()
       { 400, "limit: comes twice", "GET", "/requests", "?limit=1&limit=2" },
       { 400, "status: must be a whole number from 0 to 599", "GET", "/requests", "?status=abc" },
       { 400, "before: must be what an answer gave as next", "GET", "/requests", "?before=x" },
-      { 400, "since: must be a time such as", "GET", "/requests", "?since=now" },
+      { 400, "since: must be a time ago", "GET", "/requests", "?since=now" },
+      { 400, "until: must be later than since", "GET", "/usage", "?since=1d&until=2d" },
+      { 400, "slower: must be a time such as", "GET", "/requests", "?slower=much" },
       { 400, "format: must be csv or json", "GET", "/requests", "?format=xml" },
       { 404, "no key is called 'alcie' (did you mean 'alice'?)", "GET", "/requests", "?key=alcie" },
       { 404, "no request of that id", "GET", "/requests/{id}", "req_x" },
