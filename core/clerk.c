@@ -27,8 +27,9 @@ struct clerk {
     struct keys *keys;
     struct budget *budget;
     struct rings *rings;
-    pid_t pid; /* 0: is not running */
-    int fd;    /* to it; -1: none */
+    bool is_told; /* the process lives in that time zone */
+    pid_t pid;    /* 0: is not running */
+    int fd;       /* to it; -1: none */
     int64_t start_at_us, wanted_us;
     bool is_wanted;
 };
@@ -38,7 +39,7 @@ struct clerk *clerk_new(const struct clerk_settings *settings)
     struct clerk *clerk = mem_new(sizeof *clerk);
 
     clerk->folder = mem_dup(slice_of(settings->folder));
-    clerk->timezone = mem_dup(slice_of(settings->timezone));
+    clerk->timezone = mem_dup(slice_of("UTC")); /* until it is wanted */
     clerk->keys = settings->keys;
     clerk->budget = settings->budget;
     clerk->rings = settings->rings;
@@ -46,11 +47,16 @@ struct clerk *clerk_new(const struct clerk_settings *settings)
     return clerk;
 }
 
-void clerk_want(struct clerk *clerk, bool is_wanted)
+void clerk_want(struct clerk *clerk, bool is_wanted, const char *timezone)
 {
     if (is_wanted && !clerk->is_wanted)
         clerk->wanted_us = loop_now_us();
     clerk->is_wanted = is_wanted;
+    if (strcmp(timezone, clerk->timezone) == 0)
+        return;
+    mem_free(clerk->timezone);
+    clerk->timezone = mem_dup(slice_of(timezone));
+    clerk->is_told = false;
 }
 
 char *clerk_journals(const char *folder)
@@ -98,11 +104,22 @@ static void start(struct clerk *clerk)
         become_clerk(clerk, fds[1]);
     close(fds[1]);
     clerk->fd = fds[0];
+    clerk->is_told = true; /* it was born there */
     if (clerk->pid > 0)
         return;
     clerk->pid = 0;
     close(clerk->fd);
     clerk->fd = -1;
+}
+
+/* False: it has too much to do, and is told with the next turn. */
+static bool tell_timezone(struct clerk *clerk)
+{
+    size_t len = strlen(clerk->timezone);
+
+    if (!clerk->is_told)
+        clerk->is_told = send(clerk->fd, clerk->timezone, len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+    return clerk->is_told;
 }
 
 int64_t clerk_turn(struct clerk *clerk, int64_t now_us)
@@ -115,6 +132,8 @@ int64_t clerk_turn(struct clerk *clerk, int64_t now_us)
     }
     if (!clerk->pid)
         return clerk->start_at_us;
+    if (!tell_timezone(clerk))
+        return now_us + RESTART_US;
     return clerk_is_ready(clerk) ? INT64_MAX : now_us + 5000; /* workers wait */
 }
 

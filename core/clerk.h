@@ -14,9 +14,8 @@ struct keys;
 struct rings;
 
 struct clerk_settings {
-    const char *folder;   /* the data folder; copied */
-    const char *timezone; /* of budgets' windows; copied */
-    struct keys *keys;    /* borrowed, like the next */
+    const char *folder; /* the data folder; copied */
+    struct keys *keys;  /* borrowed, like the next */
     struct budget *budget;
     struct rings *rings; /* of texts to be stored */
 };
@@ -24,8 +23,8 @@ struct clerk_settings {
 struct clerk *clerk_new(const struct clerk_settings *settings);
 
 /* The configuration has a ledger from now on, or no longer: what is owed is written all the same.
- */
-void clerk_want(struct clerk *clerk, bool is_wanted);
+ * The time zone, of days and of budgets' windows, is that of the process with clerk_turn. */
+void clerk_want(struct clerk *clerk, bool is_wanted, const char *timezone);
 /* Starts it when it is wanted and not there; gives when to call again (monotonic). */
 int64_t clerk_turn(struct clerk *clerk, int64_t now_us);
 bool clerk_is_ready(const struct clerk *clerk); /* workers may start: it is loaded, or not wanted */

@@ -215,14 +215,14 @@ static bool settle_now(void *arg)
 
 /* ---- who asks ---- */
 
-/* The zone of days and windows: within a second lua_clerk_turn finds that others run, and sums up
- * what is spent in these. */
+/* The zone of days and windows. */
 static void live_in(const char *timezone)
 {
     setenv("TZ", timezone, 1);
     tzset();
 }
 
+/* Another zone: the turn finds that other windows run, and sums up what is spent in these. */
 static void hear(void *arg, struct slice said)
 {
     struct office *office = arg;
@@ -230,8 +230,10 @@ static void hear(void *arg, struct slice said)
 
     snprintf(timezone, sizeof timezone, "%.*s", (int)said.len, said.ptr);
     live_in(timezone);
-    if (office->ledger)
-        ledger_turn_days(office->ledger);
+    if (!office->lua)
+        return;
+    ledger_turn_days(office->ledger);
+    lua_clerk_turn(office->lua);
 }
 
 static void answer(void *arg, struct slice request, struct buf *out)

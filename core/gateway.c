@@ -150,8 +150,9 @@ static int64_t turn(struct gateway *gateway)
     crew_hear(&gateway->crew, reload_hear, gateway->reload);
     reap(gateway);
     due_us = reload_turn(gateway->reload, now_us);
-    clerk_want(gateway->clerk, reload_current(gateway->reload)->has_ledger);
-    rings_allow(gateway->crew.start.rings, reload_current(gateway->reload)->store);
+    const struct version *version = reload_current(gateway->reload);
+    clerk_want(gateway->clerk, version->has_ledger, version->timezone);
+    rings_allow(gateway->crew.start.rings, version->store);
     due_us = sooner(due_us, clerk_turn(gateway->clerk, now_us));
     if (!reload_is_telling(gateway->reload) && clerk_is_ready(gateway->clerk))
         due_us = sooner(due_us, crew_turn(&gateway->crew, now_us));
@@ -213,7 +214,6 @@ static void open_clerk(struct gateway *gateway)
     struct crew_start *start = &gateway->crew.start;
     struct clerk_settings settings = {
         .folder = version->data,
-        .timezone = version->timezone,
         .keys = start->keys,
         .budget = start->budget,
         .rings = start->rings,

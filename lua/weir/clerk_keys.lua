@@ -97,7 +97,7 @@ return function(host)
     if not is_again then load_windows(rows) end
   end
 
-  local known = {} -- when each period's window ends, as far as workers were told
+  local known = {} -- each period's window, as far as workers were told
 
   --- Those whose window nobody told in time, as after a night's sleep; false: not all could be.
   local function mend_windows(rows)
@@ -108,16 +108,18 @@ return function(host)
   end
 
   --- A window ended: workers have begun the next by themselves; they are told when that one ends.
+  --- In another time zone than before other windows run.
   function keys.turn()
     for _, period in ipairs { "day", "week", "month" } do
       local starts, renews, next = host.window(period, host.now())
-      if known[period] ~= renews then
+      local window = starts .. "-" .. renews
+      if known[period] ~= window then
         local wrong = {}
         for _, row in ipairs(ask("SELECT id, kind, period FROM accounts WHERE period = ?1",
           period)) do
           if not host.renew(row.id, starts, renews, next) then wrong[#wrong + 1] = row end
         end
-        if mend_windows(wrong) then known[period] = renews end
+        if mend_windows(wrong) then known[period] = window end
       end
     end
   end

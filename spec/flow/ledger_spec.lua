@@ -2,6 +2,7 @@
 
 local cjson = require("cjson")
 local ledger = require("spec.support.ledger")
+local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
 local world = require("spec.support.world")
 
@@ -143,6 +144,78 @@ describe("the ledger", function()
     assert.equal(3, status)
     assert.matches("weir.lua: ledger.timezone: must be the name of a time zone", said, 1, true)
     assert.matches("(did you mean: Europe/Berlin)", said, 1, true)
+  end)
+
+  describe("of another time zone, by a reload,", function()
+    local UTC_HOUR = tonumber(os.date("!%H"))
+
+    --- A zone in which that hour of a day runs now: names of zones have their sign the other way.
+    local function zone_of(hour)
+      local ahead = (hour - UTC_HOUR + 12) % 24 - 12
+      return ("Etc/GMT%+d"):format(-ahead)
+    end
+
+    local function config(hour)
+      return { more = ledger.CONFIG .. ('ledger = { timezone = %q },'):format(zone_of(hour)) }
+    end
+
+    local generation
+    local function move_to(hour)
+      gateway:write("weir.lua", w:config(config(hour)))
+      generation = (generation or 1) + 1
+      gateway:reload(generation)
+    end
+
+    before_each(function() generation = nil end)
+
+    it("sums up budgets from where its days begin", function()
+      start(config(1))
+      ledger.key(gateway, "alice", "--budget", "1usd/day")
+      ledger.ask(gateway, "teams", "add", "--name", "search", "--budget", "1usd/day")
+      ledger.write(gateway, ([[INSERT INTO sums VALUES(%d, %d, %d, 'm', 'first/m', 1, 0, 1, 1, 1,
+        0, 0, 700, 0)]]):format(os.time() / 900 - 12, show("alice").id,
+        ledger.ask(gateway, "teams", "show", "search").id))
+      local before = show("alice")
+      for _ = 1, 2 do
+        move_to(12)
+        local after = show("alice")
+        assert.same({ 700, 999300 }, { after.spent, after.left })
+        assert.equal(700, ledger.ask(gateway, "teams", "show", "search").spent)
+        assert.are_not.equal(before.renews:sub(-5), after.renews:sub(-5))
+        move_to(1)
+        assert.equal(before.renews, show("alice").renews)
+        assert.equal(0, show("alice").spent)
+      end
+    end)
+
+    it("keeps all of them, and what is under way, to the micro-dollar", function()
+      start(config(12))
+      local headers = ledger.key(gateway, "alice", "--budget", "1usd/day")
+      serve(headers, 20, 10)
+      local client = ask(headers)
+      local connection = first:take()
+      move_to(11)
+      assert.is_true(show("alice").reserved > 0)
+      connection:respond(200, ledger.answer(20, 10), CLOSE)
+      client:read_response()
+      local now = show("alice")
+      assert.same({ 80, 0 }, { now.spent, now.reserved })
+      assert.equal(1, #ledger.ask(gateway, "usage", "--since", "9d").usage)
+      assert.equal(80, ledger.ask(gateway, "usage", "--since", "9d").usage[1].cost)
+    end)
+
+    it("is that of a clerk that is started anew", function()
+      start(config(12))
+      ledger.key(gateway, "alice", "--budget", "1usd/day")
+      move_to(6)
+      local renews = show("alice").renews
+      libc.C.kill(ledger.clerk(gateway), libc.SIGKILL)
+      gateway:wait_log("event=clerk_died")
+      local deadline, status = libc.deadline(), nil
+      repeat status = ledger.run(gateway, "keys", "show", "alice")
+      until status == 0 or libc.now() > deadline
+      assert.equal(renews, show("alice").renews)
+    end)
   end)
 
   describe("and budgets", function()

@@ -80,6 +80,14 @@ describe("the clerk's windows", function()
     end
   end)
 
+  it("are summed up anew where they began at another time, as in another time zone", function()
+    add(900, 1800, 7)
+    keys.turn()
+    host.window = function() return 800, 1800, 18000 end
+    keys.turn()
+    assert.same({ 800, 1800, 1 }, { purses[1].starts, purses[1].renews, purses[1].spent })
+  end)
+
   it("that end are looked at once", function()
     add(900, 1800, 7)
     keys.turn()
