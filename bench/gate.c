@@ -167,11 +167,12 @@ static struct journal *open_journal(const char *folder)
     DIR *dir = opendir(folder);
     char path[sizeof((struct dirent *)0)->d_name + 80];
     struct journal *journal = NULL;
+    int damaged;
 
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
         if (!journal && strstr(entry->d_name, ".journal"))
-            journal = journal_open(path);
+            journal = journal_open(path, &damaged);
     }
     if (dir)
         closedir(dir);

@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { BYTES_A_TOKEN = 3 /* rather too many tokens than too few */ };
+enum {
+    BYTES_A_TOKEN = 3,      /* rather too many tokens than too few */
+    TOKENS_MAX = 1000000000 /* of a limit, of which windows hold two (clerk_words.lua) */
+};
 
 static const int64_t PRODUCT_MAX = 1000000000000000000;
 static const int64_t RETRY_US = 1000000; /* to make a journal that could not be made */
@@ -126,10 +129,13 @@ static bool has_journal(struct bills *bills)
     return false;
 }
 
+/* What is too long is cut between two characters. */
 static void set_text(char *to, size_t size, struct slice text)
 {
     size_t len = text.len < size ? text.len : size - 1;
 
+    while (len < text.len && len && (text.ptr[len] & 0xc0) == 0x80)
+        len--;
     if (len)
         memcpy(to, text.ptr, len);
     to[len] = '\0';
@@ -198,14 +204,15 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
         bill_refuse_model(account, refusal);
         return false;
     }
+    int64_t tokens = request->tokens < TOKENS_MAX ? request->tokens : TOKENS_MAX;
     int at = take(bills, account, request->id);
     if (at < 0)
-        return open_unrecorded(bills, account, request->tokens, refusal);
+        return open_unrecorded(bills, account, tokens, refusal);
     struct journal_slot *slot = slot_of(bills, at);
     slot->endpoint = request->endpoint;
     slot->generation = request->generation;
     set_text(slot->model, sizeof slot->model, request->model);
-    if (!budget_enter(bills->budget, bills->seat, slot, request->tokens, loop_now_us(),
+    if (!budget_enter(bills->budget, bills->seat, slot, tokens, loop_now_us(),
                       slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
         bill_refuse(bills, &seen, seen.number != account->number, refusal);

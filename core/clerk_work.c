@@ -138,12 +138,39 @@ static bool ends_with(const char *name, const char *end)
     return len > end_len && strcmp(name + len - end_len, end) == 0;
 }
 
+static void log_damaged(const char *path, int slots)
+{
+    struct log_line line = log_begin(LOG_ERROR, "journal_damaged");
+
+    log_str(&line, "path", path);
+    if (slots)
+        log_int(&line, "slots", slots);
+    log_end(&line);
+}
+
+/* What is no journal is put aside, for people: it is told of once. */
+static void put_aside(const char *path)
+{
+    char aside[4200];
+
+    snprintf(aside, sizeof aside, "%s.damaged", path);
+    if (rename(path, aside) == 0)
+        log_damaged(aside, 0);
+}
+
 static void add_journal(struct office *office, const char *path)
 {
-    struct journal *journal = is_known(office, path) ? NULL : journal_open(path);
+    int damaged = 0;
 
+    if (is_known(office, path))
+        return;
+    struct journal *journal = journal_open(path, &damaged);
+    if (!journal && errno == EBADMSG)
+        put_aside(path);
     if (!journal)
         return;
+    if (damaged)
+        log_damaged(path, damaged);
     office->journals = mem_resize(office->journals, (office->count + 1) * sizeof(struct journal *));
     office->journals[office->count++] = journal;
 }

@@ -20,6 +20,7 @@ enum { WARM = 1024 }; /* slots that mostly suffice, and then stay in the caches 
 
 enum { DRAFT_S = 60 /* nobody takes so long to make one */ };
 
+static const int64_t COST_MAX = 1000000000000000; /* a billion dollars */
 static const uint64_t MAGIC = 0x314c4e4a52494557; /* "WEIRJNL1" */
 
 struct file {
@@ -138,18 +139,61 @@ void journal_free(struct journal *journal)
 
 /* ---- the clerk ---- */
 
-struct journal *journal_open(const char *path)
+static bool is_ended(const char *text, size_t size)
+{
+    return memchr(text, '\0', size) != NULL;
+}
+
+/* After a power failure the states may be there without their slots, and a disk may err. */
+static bool is_sound(const struct journal_slot *slot)
+{
+    bool has_texts =
+        is_ended(slot->request, sizeof slot->request) && is_ended(slot->code, sizeof slot->code) &&
+        is_ended(slot->model, sizeof slot->model) && is_ended(slot->target, sizeof slot->target);
+
+    return has_texts && slot->request[0] && slot->account > 0 && slot->team >= 0 &&
+           (slot->is_attempt & ~1) == 0 && slot->endpoint >= 0 && slot->number >= 0 &&
+           slot->started_us > 0 && slot->ended_us >= 0 && slot->reserved >= 0 &&
+           slot->reserved <= COST_MAX && slot->cost >= 0 && slot->cost <= COST_MAX;
+}
+
+/* One that is OPENING may be half written, by a worker that lives. */
+static int drop_damaged(struct journal *journal)
+{
+    int damaged = 0;
+
+    for (int at = 0; at < JOURNAL_SLOTS; at++) {
+        enum journal_state state = journal_state(journal, at);
+        bool is_written = state != SLOT_FREE && state != SLOT_OPENING;
+        if (!is_written || (state <= SLOT_CLOSED && is_sound(journal_slot(journal, at))))
+            continue;
+        journal_set(journal, at, SLOT_FREE);
+        damaged++;
+    }
+    return damaged;
+}
+
+struct journal *journal_open(const char *path, int *damaged)
 {
     struct journal *journal = mem_new(sizeof *journal);
     struct stat info;
 
+    *damaged = 0;
+    errno = 0;
     journal->path = mem_dup(slice_of(path));
     journal->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    bool is_whole = journal->fd >= 0 && fstat(journal->fd, &info) == 0 &&
-                    info.st_size == (off_t)sizeof(struct file) && map(journal);
-    if (is_whole && journal->file->magic == MAGIC)
+    bool is_there = journal->fd >= 0 && fstat(journal->fd, &info) == 0;
+    if (is_there && info.st_size != (off_t)sizeof(struct file))
+        errno = EBADMSG;
+    else if (is_there && map(journal) && journal->file->magic != MAGIC)
+        errno = EBADMSG;
+    if (journal->file && journal->file->magic == MAGIC) {
+        *damaged = drop_damaged(journal);
         return journal;
+    }
+    int why = errno;
     journal_free(journal);
+    errno = why;
     return NULL;
 }
 

@@ -66,8 +66,9 @@ void journal_free(struct journal *journal);
 
 /* ---- the clerk's ---- */
 
-/* One that a worker made; NULL: it is none that can be read. */
-struct journal *journal_open(const char *path);
+/* One that a worker made, without the slots that no worker has written so (damaged: how many).
+ * NULL: it cannot be read; errno is EBADMSG where it is no journal, or another version's. */
+struct journal *journal_open(const char *path, int *damaged);
 /* Removes what a worker that was killed has begun to make, a while ago. */
 void journal_sweep(const char *draft);
 bool journal_is_dead(struct journal *journal); /* nobody writes it any more */

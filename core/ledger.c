@@ -12,7 +12,7 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-enum { COLUMNS_MAX = 32, BUSY_MS = 10000 };
+enum { VERSION = 1 /* of the tables */, COLUMNS_MAX = 32, BUSY_MS = 10000 };
 
 static const char schema[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
@@ -103,17 +103,43 @@ static bool add_columns(struct ledger *ledger)
                         NULL) == SQLITE_OK;
 }
 
+/* -1: it cannot be read. */
+static int version_of(struct ledger *ledger)
+{
+    sqlite3_stmt *statement = NULL;
+    int version = -1;
+
+    if (sqlite3_prepare_v2(ledger->db, "PRAGMA user_version", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        version = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    return version;
+}
+
 /* Once: a full disk, to which not even this can be written, is no reason not to read. */
 static bool set_version(struct ledger *ledger)
 {
-    sqlite3_stmt *statement = NULL;
-    bool is_set =
-        sqlite3_prepare_v2(ledger->db, "PRAGMA user_version", -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW && sqlite3_column_int(statement, 0) == 1;
-
-    sqlite3_finalize(statement);
-    return is_set ||
+    return version_of(ledger) == VERSION ||
            sqlite3_exec(ledger->db, "PRAGMA user_version=1", NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static bool make(struct ledger *ledger)
+{
+    return sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK && add_columns(ledger) &&
+           set_version(ledger) && prepare(ledger);
+}
+
+/* What a later version has there, this one would leave out or spoil. */
+static bool check_version(struct ledger *ledger, struct buf *problem)
+{
+    int version = version_of(ledger);
+
+    if (version > VERSION)
+        buf_add_format(problem,
+                       "a newer Weir has written it, whose tables are of version %d; this one "
+                       "knows %d: run the newer one, or name another folder as data",
+                       version, VERSION);
+    return version <= VERSION;
 }
 
 struct ledger *ledger_open(const char *path, struct buf *problem)
@@ -125,12 +151,12 @@ struct ledger *ledger_open(const char *path, struct buf *problem)
     ledger->sums = sums_new();
     bool is_open = sqlite3_open_v2(path, &ledger->db, flags, NULL) == SQLITE_OK &&
                    sqlite3_busy_timeout(ledger->db, BUSY_MS) == SQLITE_OK &&
-                   sqlite3_exec(ledger->db, schema, NULL, NULL, NULL) == SQLITE_OK &&
-                   add_columns(ledger) && set_version(ledger) && prepare(ledger);
+                   check_version(ledger, problem) && make(ledger);
     umask(mask);
     if (is_open)
         return ledger;
-    buf_add_text(problem, ledger_problem(ledger));
+    if (!problem->len)
+        buf_add_text(problem, ledger_problem(ledger));
     ledger_close(ledger);
     return NULL;
 }

@@ -111,12 +111,23 @@ static void text_in(lua_State *L, const char *name, char *to, size_t size)
     lua_pop(L, 1);
 }
 
+/* An account's number; 0, which nobody has, for one that there is no room for. */
+static int32_t account_number(double id)
+{
+    return id > 0 && id < KEYS_MAX ? (int32_t)id : 0;
+}
+
+static int32_t account_at(lua_State *L, int at)
+{
+    return account_number(luaL_checknumber(L, at));
+}
+
 /* publish(account): into the table that workers read; false: no room for one of that number */
 static int keys_publish(lua_State *L)
 {
     struct keys_account account = {
-        .number = (int32_t)number_in(L, "id"),
-        .team = (int32_t)number_in(L, "team"),
+        .number = account_number(number_in(L, "id")),
+        .team = account_number(number_in(L, "team")),
         .rpm = (int64_t)number_in(L, "rpm"),
         .tpm = (int64_t)number_in(L, "tpm"),
         .concurrent = (int32_t)number_in(L, "concurrent"),
@@ -148,8 +159,7 @@ static int keys_publish_digest(lua_State *L)
 
     luaL_argcheck(L, len == SHA256_BYTES, 1, "no digest");
     lua_pushboolean(L, keys_put_digest(clerk_of(L)->with.keys, (const unsigned char *)digest,
-                                       (int32_t)luaL_checknumber(L, 2),
-                                       (int64_t)luaL_checknumber(L, 3)));
+                                       account_at(L, 2), (int64_t)luaL_checknumber(L, 3)));
     return 1;
 }
 
@@ -197,7 +207,7 @@ static int64_t now_s(void)
 /* purse(id) -> { spent, reserved, inflight, starts, renews, total } */
 static int budget_purse_of(lua_State *L)
 {
-    int32_t number = (int32_t)luaL_checknumber(L, 1);
+    int32_t number = account_at(L, 1);
     struct budget_purse purse = budget_look(clerk_of(L)->with.budget, number, now_s());
     const struct {
         const char *name;
@@ -218,7 +228,7 @@ static int budget_purse_of(lua_State *L)
 /* set_purse(id, { total, spent, starts, renews, next }) -> false: something was spent meanwhile */
 static int budget_set_purse(lua_State *L)
 {
-    int32_t number = (int32_t)luaL_checknumber(L, 1);
+    int32_t number = account_at(L, 1);
 
     lua_remove(L, 1);
     struct budget_purse purse = {
@@ -235,7 +245,7 @@ static int budget_set_purse(lua_State *L)
 /* arm(id): what was told of its budget is told again */
 static int budget_arm_purse(lua_State *L)
 {
-    budget_arm(clerk_of(L)->with.budget, (int32_t)luaL_checknumber(L, 1));
+    budget_arm(clerk_of(L)->with.budget, account_at(L, 1));
     return 0;
 }
 
@@ -246,8 +256,7 @@ static int budget_renew_purse(lua_State *L)
                                   .renews_s = (int64_t)luaL_checknumber(L, 3),
                                   .next_s = (int64_t)luaL_checknumber(L, 4)};
 
-    lua_pushboolean(L, budget_renew(clerk_of(L)->with.budget, (int32_t)luaL_checknumber(L, 1),
-                                    &window, now_s()));
+    lua_pushboolean(L, budget_renew(clerk_of(L)->with.budget, account_at(L, 1), &window, now_s()));
     return 1;
 }
 

@@ -96,8 +96,10 @@ static int usage_name(lua_State *L)
 {
     struct keys_account account;
 
-    if (!keys_get(lua_touserdata(L, lua_upvalueindex(2)), (int32_t)luaL_checknumber(L, 1),
-                  &account))
+    double id = luaL_checknumber(L, 1);
+    int32_t number = id > 0 && id < KEYS_MAX ? (int32_t)id : 0; /* nobody's */
+
+    if (!keys_get(lua_touserdata(L, lua_upvalueindex(2)), number, &account))
         return 0;
     lua_pushstring(L, account.name);
     return 1;

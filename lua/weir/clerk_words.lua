@@ -7,6 +7,7 @@ local PERIOD = {
   day = "day", daily = "day", week = "week", weekly = "week", month = "month", monthly = "month",
   total = "total",
 }
+local MAX_COUNT = 1e9 -- so that sums of limits and of what requests want fit in 32 bits
 local MAX_MONEY = 1e9 -- dollars: exact in a double of micro-dollars
 
 --- "100k" is 100000; "none" is no limit, false.
@@ -15,8 +16,8 @@ function words.count(text)
   if text == "none" then return false end
   local number, unit = tostring(text):lower():match("^(%d+%.?%d*)([km]?)$")
   local count = number and tonumber(number) * UNIT[unit]
-  if not count or count < 1 or count > 1e12 or count % 1 ~= 0 then
-    return nil, 'must be a whole number such as 60, "100k" or "2m", or "none"'
+  if not count or count < 1 or count > MAX_COUNT or count % 1 ~= 0 then
+    return nil, 'must be a whole number such as 60, "100k" or "2m", 1000m at most, or "none"'
   end
   return count
 end
@@ -81,7 +82,7 @@ function words.share(text)
   if text == "none" then return false end
   local percent = tostring(text):match("^(%d+%.?%d*)%%$")
   local share = percent and tonumber(percent) / 100 or tonumber(text)
-  if not share or share <= 0 or share > 1 then
+  if not share or not (share > 0 and share <= 1) then -- "nan" is a number
     return nil, 'must be a share such as "80%", or "none"'
   end
   return share

@@ -171,6 +171,16 @@ describe("virtual keys", function()
     assert.matches("the team 'search' may make 3", err.message, 1, true)
   end)
 
+  it("make so many tokens a minute, however many a request says that it wants", function()
+    local headers = ledger.key(gateway, "alice", "--tpm", "1000")
+    local client = ask(headers, { max_tokens = 1000000000, n = 3 })
+    first:answer(200, ledger.answer(500, 400), { Connection = "close" })
+    assert.equal(200, client:read_response().status)
+    local status, err = refusal(headers)
+    assert.equal(429, status)
+    assert.matches("1000 tokens a minute", err.message, 1, true)
+  end)
+
   it("have so many requests under way at once", function()
     local headers = ledger.key(gateway, "alice", "--concurrent", "1")
     local client = ask(headers)
@@ -209,6 +219,8 @@ describe("virtual keys", function()
         "--bugdet", "1usd" },
       { 'budget: must be like "50usd/month"', "keys", "set", "alice", "--budget", "50" },
       { 'rpm: must be a whole number such as 60, "100k"', "keys", "set", "alice", "--rpm", "many" },
+      { "2m\", 1000m at most", "keys", "set", "alice", "--concurrent", "3000m" },
+      { 'soft: must be a share such as "80%"', "keys", "set", "alice", "--soft", "nan" },
       { "name: a key needs one", "keys", "add", "--rpm", "5" },
       { "a key is called 'alice' already", "keys", "add", "--name", "alice" },
       { "no team is called 'x'", "keys", "set", "alice", "--team", "x" },

@@ -76,7 +76,7 @@ end
 function ledger.write(served, sql)
   local sqlite = ffi.load("sqlite3")
   local db = ffi.new("sqlite3 *[1]")
-  assert(sqlite.sqlite3_open(served.folder .. "/data/ledger.db", db) == 0)
+  assert(sqlite.sqlite3_open((served.data or served.folder .. "/data") .. "/ledger.db", db) == 0)
   sqlite.sqlite3_busy_timeout(db[0], 10000)
   local status = sqlite.sqlite3_exec(db[0], sql, nil, nil, nil)
   local problem = ffi.string(sqlite.sqlite3_errmsg(db[0]))

@@ -1,0 +1,68 @@
+-- A ledger and journals that are not as this version writes them.
+
+local lfs = require("lfs")
+local ledger = require("spec.support.ledger")
+local support = require("spec.support.gateway")
+local world = require("spec.support.world")
+
+describe("a data folder", function()
+  local w, gateway, data
+
+  before_each(function()
+    w = world.new()
+    w:upstream("first")
+    data = support.folder {}
+  end)
+  after_each(function()
+    w:close()
+    support.remove_folder(data)
+  end)
+
+  local function start()
+    gateway = w:gateway { more = ledger.CONFIG .. ("data = %q,"):format(data) }
+  end
+
+  --- In a ledger that nobody has open.
+  local function write(sql) ledger.write({ folder = data, data = data }, sql) end
+
+  it("of a newer version is left as it is, and that is said", function()
+    start()
+    ledger.key(gateway, "alice")
+    gateway:stop()
+    write("PRAGMA user_version = 2; DROP TABLE sums;")
+    start()
+    gateway:wait_log("event=ledger_unavailable", "a newer Weir has written it")
+    local status, said = ledger.run(gateway, "keys", "list")
+    assert.equal(1, status)
+    assert.matches("the ledger cannot be opened", said, 1, true)
+    gateway:stop()
+    write("CREATE TABLE sums(x)") -- which is not there
+  end)
+
+  it("whose journals are damaged has them put aside, and is served from", function()
+    lfs.mkdir(data .. "/journal")
+    local path = data .. "/journal/0-0-0.journal"
+    assert(io.open(path, "w")):close()
+    start()
+    gateway:wait_log("event=journal_damaged")
+    ledger.key(gateway, "alice")
+    assert.is_nil(lfs.attributes(path))
+    assert.is_truthy(lfs.attributes(path .. ".damaged"))
+  end)
+
+  it("with keys of larger numbers than there is room for serves the others", function()
+    start()
+    ledger.key(gateway, "alice")
+    gateway:stop()
+    write([[INSERT INTO accounts(id, kind, name, budget, period, created)
+      VALUES(300000, 'key', 'far', 1000000, 'day', 1),
+      (9000000000, 'team', 'farther', 1, 'day', 1)]])
+    start()
+    assert.equal(2, #ledger.ask(gateway, "keys", "list").keys)
+    assert.equal(0, ledger.ask(gateway, "keys", "show", "far").spent)
+    local status, said = ledger.run(gateway, "keys", "add", "--name", "bob")
+    assert.equal(1, status)
+    assert.matches("there is no room for more keys", said, 1, true)
+    assert.equal("revoked", ledger.ask(gateway, "keys", "show", "bob").state)
+  end)
+end)
