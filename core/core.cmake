@@ -38,6 +38,7 @@ set(PARSERS
   core/ring.c
   core/transcript.c
   core/series.c
+  core/family.c
   core/shared.c
   core/metrics.c
   core/tally.c

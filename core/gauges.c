@@ -4,6 +4,7 @@
 #include "budget.h"
 #include "canary.h"
 #include "crew.h"
+#include "family.h"
 #include "lane.h"
 #include "limit.h"
 #include "loader.h"
@@ -16,9 +17,16 @@
 #include "trial.h"
 #include <stdatomic.h>
 
+static void add_counter(struct buf *out, const char *name, unsigned long long count)
+{
+    family_write(out, slice_of(name), "counter");
+    buf_add_format(out, "%s %llu\n", name, count);
+}
+
 static void add_gauge(struct buf *out, const char *name, long long value)
 {
-    buf_add_format(out, "# TYPE %s gauge\n%s %lld\n", name, name, value);
+    family_write(out, slice_of(name), "gauge");
+    buf_add_format(out, "%s %lld\n", name, value);
 }
 
 /* ---- workers ---- */
@@ -32,7 +40,7 @@ static void add_workers(const struct crew *crew, struct buf *out)
         const struct crew_worker *worker = crew->list[i];
         counts[!worker->pid ? 0 : worker->is_retired ? 1 : worker->is_ready ? 2 : 3]++;
     }
-    buf_add_text(out, "# TYPE weir_workers gauge\n");
+    family_write(out, SLICE("weir_workers"), "gauge");
     for (int i = 0; i < 4; i++)
         buf_add_format(out, "weir_workers{state=\"%s\"} %d\n", states[i], counts[i]);
 }
@@ -140,7 +148,7 @@ static void add_quotas_left(const struct provider_sums *sums, struct buf *out)
             if (sums->list[i].left[j] < 0)
                 continue;
             if (!any)
-                buf_add_text(out, "# TYPE weir_quota_remaining gauge\n");
+                family_write(out, SLICE("weir_quota_remaining"), "gauge");
             any = true;
             add_left_series(&sums->list[i], j, out);
         }
@@ -151,7 +159,7 @@ static void add_by_provider(const struct provider_sums *sums, const char *name, 
                             struct buf *out)
 {
     if (sums->count)
-        buf_add_format(out, "# TYPE %s gauge\n", name);
+        family_write(out, slice_of(name), "gauge");
     for (size_t i = 0; i < sums->count; i++) {
         struct buf series = {0};
         buf_add_text(&series, name);
@@ -177,11 +185,8 @@ static void add_providers(struct limits *limits, struct buf *out)
 
 static void add_texts(const struct rings *rings, struct buf *out)
 {
-    buf_add_format(out,
-                   "# TYPE weir_texts_stored_total counter\nweir_texts_stored_total %llu\n"
-                   "# TYPE weir_texts_dropped_total counter\nweir_texts_dropped_total %llu\n",
-                   (unsigned long long)rings_counted(rings, RINGS_STORED),
-                   (unsigned long long)rings_counted(rings, RINGS_DROPPED));
+    add_counter(out, "weir_texts_stored_total", rings_counted(rings, RINGS_STORED));
+    add_counter(out, "weir_texts_dropped_total", rings_counted(rings, RINGS_DROPPED));
 }
 
 /* ---- the ledger ---- */
@@ -194,11 +199,18 @@ static void add_ledger(const struct budget *budget, struct buf *out)
         return;
     add_gauge(out, "weir_ledger_failing", health.is_failing);
     add_gauge(out, "weir_ledger_waiting", health.waiting);
-    buf_add_format(out, "# TYPE weir_journal_used_ratio gauge\nweir_journal_used_ratio %.4f\n",
-                   (double)health.fullest / JOURNAL_SLOTS);
+    family_write(out, SLICE("weir_journal_used_ratio"), "gauge");
+    buf_add_format(out, "weir_journal_used_ratio %.4f\n", (double)health.fullest / JOURNAL_SLOTS);
 }
 
 /* ---- versions ---- */
+
+static void add_by_version(struct buf *out, const char *name, uint64_t canary, uint64_t serving)
+{
+    family_write(out, slice_of(name), "gauge");
+    buf_add_format(out, "%s{version=\"canary\"} %llu\n%s{version=\"serving\"} %llu\n", name,
+                   (unsigned long long)canary, name, (unsigned long long)serving);
+}
 
 static void add_canary(const struct reload *reload, const struct crew *crew, struct buf *out)
 {
@@ -209,15 +221,8 @@ static void add_canary(const struct reload *reload, const struct crew *crew, str
     if (!trial_is_on(trial))
         return;
     canary_read(crew->start.canary, &old, &fresh);
-    buf_add_format(out,
-                   "# TYPE weir_canary_requests gauge\n"
-                   "weir_canary_requests{version=\"canary\"} %llu\n"
-                   "weir_canary_requests{version=\"serving\"} %llu\n"
-                   "# TYPE weir_canary_errors gauge\n"
-                   "weir_canary_errors{version=\"canary\"} %llu\n"
-                   "weir_canary_errors{version=\"serving\"} %llu\n",
-                   (unsigned long long)fresh.requests, (unsigned long long)old.requests,
-                   (unsigned long long)fresh.errors, (unsigned long long)old.errors);
+    add_by_version(out, "weir_canary_requests", fresh.requests, old.requests);
+    add_by_version(out, "weir_canary_errors", fresh.errors, old.errors);
 }
 
 void gauges_write(const struct reload *reload, const struct crew *crew, struct buf *out)

@@ -29,6 +29,9 @@ static const char *check_name(lua_State *L)
                    "64 at most");
     if (len >= 6 && strcmp(name + len - 6, "_total") == 0)
         luaL_error(L, "bad argument #1 to weir.metric: leave _total out, it is added");
+    if (strcmp(name, "errors") == 0) /* weir_policy_errors_total is the gateway's */
+        luaL_error(L, "bad argument #1 to weir.metric: errors is the gateway's own, see "
+                      "GET /metrics; take another name");
     return name;
 }
 

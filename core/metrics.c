@@ -7,6 +7,7 @@
  * while, have two places; they are summed when it is written out. */
 /* SPDX-License-Identifier: MIT */
 #include "metrics.h"
+#include "family.h"
 #include "json.h"
 #include "mem.h"
 #include "series.h"
@@ -177,7 +178,7 @@ static void write_places(struct place *const *places, size_t count, struct buf *
         while (i + 1 < count && slice_equal(series_of(places[i + 1]), series))
             sum += sum_of(places[++i]);
         if (!name.ptr || !slice_equal(own, name))
-            buf_add_format(out, "# TYPE %.*s counter\n", (int)own.len, own.ptr);
+            family_write(out, own, "counter");
         name = own;
         buf_add(out, series);
         buf_add_format(out, " %.15g\n", sum);
@@ -195,7 +196,7 @@ void metrics_write(struct metrics *metrics, struct buf *out)
     qsort(places, count, sizeof *places, compare_places);
     write_places(places, count, out);
     mem_free(places);
-    buf_add_format(out,
-                   "# TYPE weir_metrics_dropped_total counter\nweir_metrics_dropped_total %llu\n",
+    family_write(out, SLICE("weir_metrics_dropped_total"), "counter");
+    buf_add_format(out, "weir_metrics_dropped_total %llu\n",
                    (unsigned long long)atomic_load(&metrics->dropped));
 }

@@ -5,6 +5,7 @@
  * they are summed when it is written out. */
 /* SPDX-License-Identifier: MIT */
 #include "tally.h"
+#include "family.h"
 #include "mem.h"
 #include "series.h"
 #include "shm.h"
@@ -247,8 +248,7 @@ static void write_places(struct tally **places, size_t count, struct buf *out)
         while (i + 1 < count && slice_equal(series_of(places[i + 1]), series))
             add_up(&sum, places[++i]);
         if (!name.ptr || !slice_equal(own, name))
-            buf_add_format(out, "# TYPE %.*s %s\n", (int)own.len, own.ptr,
-                           is_counter(&sum) ? "counter" : "histogram");
+            family_write(out, own, is_counter(&sum) ? "counter" : "histogram");
         name = own;
         write_one(&sum, out);
     }
@@ -265,7 +265,7 @@ void tallies_write(struct tallies *tallies, struct buf *out)
     qsort(places, count, sizeof *places, compare_places);
     write_places(places, count, out);
     mem_free(places);
-    buf_add_format(out,
-                   "# TYPE weir_series_dropped_total counter\nweir_series_dropped_total %llu\n",
+    family_write(out, SLICE("weir_series_dropped_total"), "counter");
+    buf_add_format(out, "weir_series_dropped_total %llu\n",
                    (unsigned long long)atomic_load(&tallies->dropped));
 }

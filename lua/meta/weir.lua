@@ -256,7 +256,7 @@ function weir.shared(name) end
 
 ---Adds to a counter of the policy's own, summed over all workers: weir_policy_NAME_total at
 ---GET /metrics. Bounded: 1024 series in all; keep labels to few values.
----@param name string lower-case letters, digits and _
+---@param name string lower-case letters, digits and _; not errors, the gateway's own
 ---@param value number|nil 1; 0 or more
 ---@param labels table<string, string|number|boolean>|nil 8 at most
 function weir.metric(name, value, labels) end

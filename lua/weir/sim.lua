@@ -222,8 +222,10 @@ end
 ---@return table<string, number>
 function sim.metrics()
   local counts = {}
-  local line = "weir_policy_([%l%d_]-)_total([^\n]-) ([%d.e+]+)\n"
-  for name, labels, sum in core.metrics():gmatch(line) do counts[name .. labels] = tonumber(sum) end
+  for line in core.metrics():gmatch("[^\n]+") do
+    local name, labels, sum = line:match("^weir_policy_([%l%d_]-)_total(.-) ([%d.e+]+)$")
+    if name then counts[name .. labels] = tonumber(sum) end
+  end
   return counts
 end
 

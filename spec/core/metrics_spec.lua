@@ -12,7 +12,8 @@ local function take(buf)
   return text
 end
 
-local DROPPED = "# TYPE weir_metrics_dropped_total counter\nweir_metrics_dropped_total %d\n"
+local DROPPED = "# HELP weir_metrics_dropped_total What policies counted and found no room.\n"
+  .. "# TYPE weir_metrics_dropped_total counter\nweir_metrics_dropped_total %d\n"
 
 describe("metrics", function()
   local metrics

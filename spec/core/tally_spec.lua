@@ -31,6 +31,7 @@ describe("tally", function()
     C.tally_count(series(C.TALLY_COUNT, 'x_total{a="1"}'), 3)
     C.tally_count(series(C.TALLY_COUNT, 'x_total{a="2"}'), 1)
     assert.equal('# TYPE x_total counter\nx_total{a="1"} 5\nx_total{a="2"} 1\n'
+      .. "# HELP weir_series_dropped_total What found no room among the gateway's own series.\n"
       .. "# TYPE weir_series_dropped_total counter\nweir_series_dropped_total 0\n", written())
   end)
 

@@ -79,10 +79,53 @@ describe("metrics", function()
     local body = text:match("\r\n\r\n(.*)")
     assert.equal(tonumber(text:match("content%-length: (%d+)")), #body)
     for line in body:gmatch("([^\n]*)\n") do
-      assert.truthy(line:find("^# TYPE [%l_]+ %l+$") or line:find("^[%l_]+ [%d.]+$")
-        or line:find('^[%l_]+{.+"} [%d.]+$'), line)
+      assert.truthy(line:find("^# HELP [%l_]+ [%u%d].*%.$") or line:find("^# TYPE [%l_]+ %l+$")
+        or line:find("^[%l_]+ [%d.]+$") or line:find('^[%l_]+{.+"} [%d.]+$'), line)
     end
     has(gateway, [[weir_policy_asked_total{stream="false",team="a\"b"} 1]])
+  end)
+
+  --- What is wrong with a scrape, as promtool's check would say; it gives the names it found, too.
+  local function faults_of(text)
+    local help, kinds, faults, open = {}, {}, {}, nil
+    local function fault(...) faults[#faults + 1] = table.concat({ ... }, " ") end
+    for line in text:gmatch("[^\n]+") do
+      local word, name, rest = line:match("^# (%u+) (%S+) (.+)$")
+      if word == "HELP" then
+        if help[name] then fault(name, "has two lines of help") end
+        help[name], open = rest, name
+      elseif word == "TYPE" then
+        if open ~= name then fault(name, "has no help before its type") end
+        if kinds[name] then fault(name, "has two types") end
+        kinds[name] = rest
+        if (rest == "counter") ~= (name:find("_total$") ~= nil) then
+          fault(name, "is a", rest)
+        end
+      else
+        local own = line:match("^[%l_]+")
+        local base = kinds[open] == "histogram" and own:gsub("_%l+$", "") or own
+        if base ~= open or not kinds[open] then fault(own, "stands under", open or "nothing") end
+      end
+    end
+    return faults, kinds
+  end
+
+  it("have help and a type before their samples, each name once, as conventions want", function()
+    local gateway = counting('waterfall { "first/m" }, ["*"] = ' .. COUNTS)
+    gateway:chat { model = "other" }:read_response()
+    local client = gateway:chat { stream = true }
+    local provider = first:stream(openai.content("a"))
+    client:read_head()
+    provider:send_chunk(openai.content("b") .. openai.finish .. openai.usage .. openai.done)
+    provider:finish_stream()
+    client:read_chunks()
+    gateway:wait_log("event=request", "status=200")
+    local faults, kinds = faults_of(get(gateway):match("\r\n\r\n(.*)"))
+    assert.same({}, faults)
+    for _, name in ipairs { "gen_ai_server_request_duration_seconds", "weir_workers",
+      "weir_policy_asked_total", "weir_attempts_total", "weir_metrics_dropped_total" } do
+      assert.truthy(kinds[name], name)
+    end
   end)
 
   it("are bounded, and all of them fit an answer", function()
@@ -111,8 +154,8 @@ describe("metrics", function()
     local gateway = counting [[function(req)
       local said = {}
       local wrong = {
-        { "Bad" }, { "x_total" }, { "" }, { ("x"):rep(65) }, { "x", -1 }, { "x", 0/0 },
-        { "x", "1" },
+        { "Bad" }, { "x_total" }, { "errors" }, { "" }, { ("x"):rep(65) },
+        { "x", -1 }, { "x", 0/0 }, { "x", "1" },
         { "x", 1, { Team = 1 } }, { "x", 1, { team = {} } }, { "x", 1, { "red" } },
         { "x", 1, { a = 1, b = 1, c = 1, d = 1, e = 1, f = 1, g = 1, h = 1, i = 1 } }, { 5 },
       }
@@ -123,8 +166,8 @@ describe("metrics", function()
       return req:reply(200, said)
     end]]
     local said = gateway:chat():read_response().json
-    for i, part in ipairs { "lower-case letters", "leave _total out", "lower-case letters",
-      "64 at most", "a counter grows", "a counter grows", "expected a number", "a label's name",
+    for i, part in ipairs { "lower-case letters", "leave _total out", "the gateway's own",
+      "lower-case letters", "64 at most", "a counter grows", "a counter grows", "expected a number", "a label's name",
       "a label's value", "labels are named", "8 labels", "expected a string" } do
       assert.truthy(said[i]:find(part, 1, true), said[i])
     end
