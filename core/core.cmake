@@ -67,6 +67,8 @@ set(GATEWAY
   core/supervisor.c
   core/remote.c
   core/remote_ledger.c
+  core/remote_help.c
+  core/nearest.c
   core/clerk.c
   core/clerk_work.c
   core/desk.c

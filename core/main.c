@@ -3,6 +3,7 @@
 #include "gateway.h"
 #include "kit.h"
 #include "mock.h"
+#include "nearest.h"
 #include "remote.h"
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,8 @@ static const char general_help[] =
     "  weir test [path...]     run the specs of your policies in a simulated world\n"
     "  weir reload [weir.lua]  load it anew in the gateway that serves it; also rollback, status\n"
     "  weir limits [weir.lua]  print what the gateway knows of its targets: quotas, cooldowns\n"
-    "  weir keys VERB          virtual keys: add, list, show, set, revoke, rotate; also teams\n"
+    "  weir keys VERB          virtual keys: add, list, show, set, revoke, rotate; also weir "
+    "teams\n"
     "  weir usage, requests    print what was used and spent, and by which requests\n"
     "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
     "  weir version            print the version\n"
@@ -62,6 +64,18 @@ static int with_config(int argc, char **argv, const char *help, int (*run)(const
     return run(argc == 2 ? argv[1] : "weir.lua");
 }
 
+static int refuse(const char *word)
+{
+    static const char *const commands[] = {"serve",    "check",    "explain", "test",    "reload",
+                                           "rollback", "status",   "limits",  "keys",    "teams",
+                                           "usage",    "requests", "mock",    "version", NULL};
+    const char *meant = nearest(word, commands);
+
+    fprintf(stderr, "weir: no command is called '%s'%s%s%s\nweir --help lists them\n", word,
+            meant ? " (did you mean '" : "", meant ? meant : "", meant ? "'?)" : "");
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -95,6 +109,5 @@ int main(int argc, char **argv)
         fputs(general_help, stdout);
         return EXIT_OK;
     }
-    fprintf(stderr, "weir: no command is called '%s'\n\n%s", argv[0], general_help);
-    return EXIT_USAGE;
+    return refuse(argv[0]);
 }

@@ -33,7 +33,7 @@ static const char help[] =
 
 static int usage(const char *command, const char *what)
 {
-    fprintf(stderr, "weir %s: unexpected '%s'\n\n%s", command, what, help);
+    fprintf(stderr, "weir %s: unexpected '%s'\nweir %s --help says more\n", command, what, command);
     return EXIT_USAGE;
 }
 
@@ -128,6 +128,21 @@ int remote_ask(struct remote *remote, const char *request, struct slice body, st
     return status;
 }
 
+void remote_say_nobody(const struct remote *remote)
+{
+    int error = errno;
+
+    fprintf(stderr, "weir: no gateway answers at %s: %s\n", remote->socket_path, strerror(error));
+    if (remote->config_path && access(remote->config_path, F_OK))
+        fprintf(stderr, "there is no file %s\n", remote->config_path);
+    else if (error == EACCES)
+        fputs("the socket is its owner's: ask as the user that the gateway runs as, or with sudo\n",
+              stderr);
+    else
+        fputs("does one run? --config FILE names its weir.lua, --socket PATH its admin.listen\n",
+              stderr);
+}
+
 static int run(struct remote *remote, const char *request)
 {
     struct buf said = {0};
@@ -135,8 +150,7 @@ static int run(struct remote *remote, const char *request)
     bool well = status == 200 || status == 202;
 
     if (!status)
-        fprintf(stderr, "weir: no gateway answers at %s: %s\n", remote->socket_path,
-                strerror(errno));
+        remote_say_nobody(remote);
     fprintf(well ? stdout : stderr, "%.*s", (int)said.len, buf_slice(&said).ptr);
     buf_free(&said);
     return well ? EXIT_OK : status == 409 ? EXIT_CONFIG : EXIT_FAILED;
@@ -160,6 +174,8 @@ int remote_main(int argc, char **argv)
             request = "POST /reload?wait";
         else if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc)
             remote.socket_path = argv[++i];
+        else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc && !remote.config_path)
+            remote.config_path = argv[++i];
         else if (argv[i][0] == '-' || remote.config_path)
             return usage(argv[0], argv[i]);
         else

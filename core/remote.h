@@ -18,3 +18,6 @@ struct remote {
 /* Sends a request, "POST /reload", with a body that may be empty; gives the answer's status and
  * appends its body to out.  0: nobody answers there, and errno says why. */
 int remote_ask(struct remote *remote, const char *request, struct slice body, struct buf *out);
+
+/* Prints that nobody answered, why (errno), and what helps. */
+void remote_say_nobody(const struct remote *remote);

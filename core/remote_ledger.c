@@ -4,30 +4,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "exit_code.h"
 #include "json.h"
+#include "nearest.h"
 #include "remote.h"
-#include <errno.h>
+#include "remote_help.h"
+#include <stdarg.h>
 #include <stdio.h>
-
-static const char help[] =
-    "weir keys add --name NAME [--team T] [--models a,b] [--rpm N] [--tpm N] [--concurrent N]\n"
-    "              [--budget 50usd/month] [--soft 80%] [--expires 90d] [--store 30d]\n"
-    "              [--label env=prod]...\n"
-    "weir keys list [--csv] | show NAME | set NAME [options as above] | revoke NAME\n"
-    "weir keys rotate NAME [--grace 24h]\n"
-    "weir teams add --name NAME [options] | list [--csv] | show NAME | set NAME [options]\n"
-    "weir usage [--by key,team,model,target,day] [--since 7d] [--until T] [--csv | --json]\n"
-    "weir requests ID [--texts] [--json]\n"
-    "weir requests [--key K] [--team T] [--model M] [--target T] [--status N] [--code C]\n"
-    "              [--slower 10s] [--since 7d] [--until T] [--limit N] [--before NEXT]\n"
-    "              [--csv | --json]\n"
-    "\n"
-    "Speak to the gateway that serves ./weir.lua, whose keys = \"ledger\", over its admin socket;\n"
-    "--config FILE names another weir.lua, --socket PATH the socket.  In a folder without a\n"
-    "weir.lua it is the Debian package's gateway.  A key is printed once, when it is made; the\n"
-    "gateway keeps only its SHA-256.  A limit is taken away by 'none', a date by 'never', a list\n"
-    "of models by 'any'.  Changes are in force within a second.  Times are '30m', '7d' (ago),\n"
-    "'today', 'yesterday', '2026-11-20', '14:03' or '2026-11-20T14:03'.\n"
-    "Exit codes: 0 done, 1 no gateway answers there or it refused, 2 wrong command line.\n";
 
 struct words { /* of a command line */
     struct remote remote;
@@ -37,9 +18,17 @@ struct words { /* of a command line */
     bool texts; /* of one request */
 };
 
-static int usage(const struct words *words, const char *what)
+/* What is wrong with a command line; the help is long, and would hide it. */
+__attribute__((format(printf, 2, 3))) static int usage(const struct words *words,
+                                                       const char *format, ...)
 {
-    fprintf(stderr, "weir %s: unexpected '%s'\n\n%s", words->command, what, help);
+    va_list args;
+
+    fprintf(stderr, "weir %s: ", words->command);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\nweir %s --help says more\n", words->command);
     return EXIT_USAGE;
 }
 
@@ -88,66 +77,147 @@ static bool is_accounts(const struct words *words)
     return is(words->command, "keys") || is(words->command, "teams");
 }
 
-/* False: argv[i] is none that is known. */
-static bool read_word(struct words *words, int argc, char **argv, int *i)
+static bool is_flag(struct words *words, const char *word)
 {
-    const char *word = argv[*i];
+    bool *flag = is(word, "--json")    ? &words->as_json
+                 : is(word, "--csv")   ? &words->as_csv
+                 : is(word, "--texts") ? &words->texts
+                                       : NULL;
 
-    if (word[0] != '-' && is_accounts(words) && !words->verb) {
+    if (flag)
+        *flag = true;
+    return flag != NULL;
+}
+
+/* --rpm 60 or --rpm=60; gives how many words it is of, 0: it lacks its value. */
+static int read_option(struct words *words, const char *word, const char *next)
+{
+    const char *equals = strchr(word, '=');
+    const char *value = equals ? equals + 1 : next;
+    char name[64];
+
+    if (!value)
+        return 0;
+    snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - word) : (int)sizeof name, word);
+    if (is(name, "--socket"))
+        words->remote.socket_path = value;
+    else if (is(name, "--config"))
+        words->remote.config_path = value;
+    else
+        add_option(words, name + 2, value);
+    return equals ? 1 : 2;
+}
+
+static bool read_name(struct words *words, const char *word)
+{
+    if (is_accounts(words) && !words->verb)
         words->verb = word;
-    } else if (word[0] != '-' && !words->name && !is(words->command, "usage")) {
+    else if (!words->name && !is(words->command, "usage"))
         words->name = word;
-    } else if (is(word, "--json")) {
-        words->as_json = true;
-    } else if (is(word, "--csv")) {
-        words->as_csv = true;
-    } else if (is(word, "--texts") && is(words->command, "requests")) {
-        words->texts = true;
-    } else if (strncmp(word, "--", 2) != 0 || *i + 1 >= argc) {
+    else
         return false;
-    } else {
-        const char *value = argv[++*i];
-        if (is(word, "--socket"))
-            words->remote.socket_path = value;
-        else if (is(word, "--config"))
-            words->remote.config_path = value;
-        else
-            add_option(words, word + 2, value);
-    }
     return true;
 }
 
-/* "POST /keys/alice/revoke"; false: no such command. */
-static bool add_request(struct words *words, struct buf *out)
+/* EXIT_OK: all of them have found their place. */
+static int read_words(struct words *words, int argc, char **argv)
+{
+    for (int i = 1; i < argc;) {
+        int count = 1;
+        if (argv[i][0] == '-' && !is_flag(words, argv[i])) {
+            if (strncmp(argv[i], "--", 2) != 0)
+                return usage(words, "options begin with --, not as '%s'", argv[i]);
+            count = read_option(words, argv[i], argv[i + 1]);
+            if (count == 0)
+                return usage(words, "%s lacks its value", argv[i]);
+        } else if (argv[i][0] != '-' && !read_name(words, argv[i])) {
+            return usage(words, "'%s' is one word too many", argv[i]);
+        }
+        i += count;
+    }
+    return EXIT_OK;
+}
+
+/* What others call the verbs. */
+static const char *meant_by(const char *verb)
+{
+    static const char *const verbs[] = {"add", "list", "show", "set", "revoke", "rotate", NULL};
+    static const char *const same[][2] = {
+        {"create", "add"},    {"new", "add"},          {"ls", "list"},   {"get", "show"},
+        {"info", "show"},     {"update", "set"},       {"edit", "set"},  {"change", "set"},
+        {"delete", "revoke"}, {"remove", "revoke"},    {"rm", "revoke"}, {"disable", "revoke"},
+        {"renew", "rotate"},  {"regenerate", "rotate"}};
+
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (is(verb, same[i][0]))
+            return same[i][1];
+    return nearest(verb, verbs);
+}
+
+static int refuse_verb(const struct words *words)
+{
+    const char *verbs = is(words->command, "keys") ? "add, list, show, set, rotate, revoke"
+                                                   : "add, list, show, set";
+
+    if (!words->verb)
+        return usage(words, "what is to be done? there are %s", verbs);
+    const char *meant = meant_by(words->verb);
+    bool is_meant = meant && strstr(verbs, meant);
+    return usage(words, "there is no '%s'%s%s%s; there are %s", words->verb,
+                 is_meant ? " (did you mean '" : "", is_meant ? meant : "", is_meant ? "'?)" : "",
+                 verbs);
+}
+
+/* Whether what was said goes together; EXIT_OK: it does. */
+static int check_words(struct words *words)
 {
     const char *verb = words->verb;
-    bool is_add = is(verb, "add"), is_list = is(verb, "list"), is_set = is(verb, "set");
+    bool is_list = is(verb, "list"), is_add = is(verb, "add");
     bool is_act = is(verb, "revoke") || is(verb, "rotate");
+    bool is_known = is_list || is_add || is(verb, "show") || is(verb, "set");
 
-    if (is_accounts(words) && !is_add && !is_list && !is_set && !is_act && !is(verb, "show"))
-        return false;
-    if (is_accounts(words) && (is_add || is_list) != !words->name)
-        return false;
-    if (is_act && !is(words->command, "keys")) /* a team has no key */
-        return false;
-    if (words->texts && !words->name)
-        return false;
-    buf_add_text(out, is_add || is_set || is_act ? "POST /" : "GET /");
+    /* a team has no key */
+    if (is_accounts(words) && !is_known && !(is_act && is(words->command, "keys")))
+        return refuse_verb(words);
+    if (is_accounts(words) && !is_list && !is_add && !words->name)
+        return usage(words, "%s whom? weir %s %s NAME", verb, words->command, verb);
+    if (is_list && words->name)
+        return usage(words, "list takes no name; weir %s show %s shows one", words->command,
+                     words->name);
+    if (words->texts && (!is(words->command, "requests") || !words->name))
+        return usage(words, "--texts goes with the id of a request: weir requests ID --texts");
+    if (words->as_csv && words->as_json)
+        return usage(words, "--csv or --json, not both");
+    if (words->as_csv && (words->name || (is_accounts(words) && !is_list)))
+        return usage(words, "--csv goes with lists; --json prints one for programs");
+    if (is_add && words->name) {
+        add_option(words, "name", words->name);
+        words->name = NULL;
+    }
+    return EXIT_OK;
+}
+
+/* "POST /keys/alice/revoke" */
+static void add_request(struct words *words, struct buf *out)
+{
+    bool is_act = is(words->verb, "revoke") || is(words->verb, "rotate");
+    bool is_post = is_act || is(words->verb, "add") || is(words->verb, "set");
+
+    buf_add_text(out, is_post ? "POST /" : "GET /");
     buf_add_text(out, words->command);
     if (words->name) {
         buf_add_char(out, '/');
         add_escaped(out, words->name);
     }
     if (is_act)
-        buf_add_format(out, "/%s", verb);
+        buf_add_format(out, "/%s", words->verb);
     if (words->texts)
         buf_add_text(out, "/texts");
     if (words->as_csv)
         add_option(words, "format", "csv");
-    if (!is_add && !is_set && !is_act)
+    if (!is_post)
         buf_add(out, buf_slice(&words->query));
     buf_add_char(out, '\0');
-    return true;
 }
 
 static int ask(struct words *words, const char *request)
@@ -164,34 +234,37 @@ static int ask(struct words *words, const char *request)
     int status = remote_ask(&words->remote, request, buf_slice(&words->body), &said);
     bool well = status == 200 || status == 201;
     if (!status)
-        fprintf(stderr, "weir: no gateway answers at %s: %s\n", words->remote.socket_path,
-                strerror(errno));
+        remote_say_nobody(&words->remote);
     fprintf(well ? stdout : stderr, "%s%.*s%s", well || !status ? "" : "weir: ", (int)said.len,
             buf_slice(&said).ptr, well && words->as_json ? "\n" : "");
     buf_free(&said);
     return well ? EXIT_OK : EXIT_FAILED;
 }
 
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (is(argv[i], "--help") || is(argv[i], "-h"))
+            return true;
+    return false;
+}
+
 int remote_ledger_main(int argc, char **argv)
 {
     struct words words = {.command = argv[0]};
     struct buf request = {0};
-    int status = -1;
 
-    for (int i = 1; i < argc && status < 0; i++) {
-        if (is(argv[i], "--help") || is(argv[i], "-h")) {
-            fputs(help, stdout);
-            status = EXIT_OK;
-        } else if (!read_word(&words, argc, argv, &i)) {
-            status = usage(&words, argv[i]);
-        }
+    if (wants_help(argc, argv)) {
+        fputs(remote_help(argv[0]), stdout);
+        return EXIT_OK;
     }
-    if (status < 0 && words.as_csv && words.as_json)
-        status = usage(&words, "--csv"); /* beside --json */
-    if (status < 0 && !add_request(&words, &request))
-        status = usage(&words, words.verb ? words.verb : "");
-    if (status < 0)
+    int status = read_words(&words, argc, argv);
+    if (status == EXIT_OK)
+        status = check_words(&words);
+    if (status == EXIT_OK) {
+        add_request(&words, &request);
         status = ask(&words, request.ptr);
+    }
     buf_free(&request);
     buf_free(&words.query);
     buf_free(&words.body);

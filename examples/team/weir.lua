@@ -1,7 +1,7 @@
 -- A gateway for a team: a key for each, with budgets; a local model for what is private; metrics.
 -- docs/deploy.md says how it is run, docs/keys.md what keys may be told:
---   weir teams add --name search --budget 500usd/month
---   weir keys add --name alice --team search --models default,fast --budget 50usd/month --soft 80%
+--   weir teams add search --budget 500usd/month
+--   weir keys add alice --team search --models default,fast --budget 50usd/month --soft 80%
 local weir = require("weir")
 local balance = require("policies.balance")
 local queue = require("policies.queue")

@@ -48,19 +48,30 @@ local function route_of(method, path)
     table.concat(paths, ", ")))
 end
 
+--- A list and its words: for people the options that they typed (remote_ledger.c).
+local function as_options(known)
+  local list = {}
+  for _, name in ipairs(known) do
+    list[#list + 1] = "--" .. (name == "labels" and "label" or name == "format" and "csv" or name)
+  end
+  return list
+end
+
 --- Passed over in silence, a name that nobody knows would mislead.
-local function check_names(given, known, what)
+local function check_names(given, known, what, wants_text)
   known = known or {}
-  local has = {}
+  local has, shown = {}, wants_text and as_options(known) or known
   for _, name in ipairs(known) do has[name] = true end
   for name in pairs(given) do
     name = tostring(name)
     if not has[name] then
-      local near = suggest(name, known)
+      local said = wants_text and "--" .. name or name
+      local near = suggest(said, shown)
       local expected = #known == 0 and "none is taken"
-        or "it is one of " .. table.concat(known, ", ")
-      refuse(400, ("%s: no such %s here%s; %s"):format(name:sub(1, 64), what,
-        near and (" (did you mean '%s'?)"):format(near) or "", expected))
+        or "it is one of " .. table.concat(shown, ", ")
+      refuse(400, ("%s: no such %s here%s; %s"):format(said:sub(1, 64),
+        wants_text and "option" or what, near and (" (did you mean '%s'?)"):format(near) or "",
+        expected))
     end
   end
 end
@@ -95,8 +106,8 @@ function clerk_request.read(bytes, host)
     body = method == "POST" and read_body(body, host) or {},
     wants_text = clerk_request.wants_text(bytes),
   }
-  check_names(request.query, route.query, "parameter")
-  check_names(request.body, route.members, "member")
+  check_names(request.query, route.query, "parameter", request.wants_text)
+  check_names(request.body, route.members, "member", request.wants_text)
   return request
 end
 

@@ -3,6 +3,8 @@
 local cjson = require("cjson")
 local ledger = require("spec.support.ledger")
 local libc = require("spec.support.libc")
+local process = require("spec.support.process")
+local support = require("spec.support.gateway")
 local world = require("spec.support.world")
 
 describe("virtual keys", function()
@@ -215,7 +217,7 @@ describe("virtual keys", function()
     ledger.key(gateway, "alice")
     local wrong = {
       { "no key is called 'alcie' (did you mean 'alice'?)", "keys", "show", "alcie" },
-      { "bugdet: no such member here (did you mean 'budget'?)", "keys", "add", "--name", "x",
+      { "--bugdet: no such option here (did you mean '--budget'?)", "keys", "add", "--name", "x",
         "--bugdet", "1usd" },
       { 'budget: must be like "50usd/month"', "keys", "set", "alice", "--budget", "50" },
       { 'rpm: must be a whole number such as 60, "100k"', "keys", "set", "alice", "--rpm", "many" },
@@ -227,12 +229,12 @@ describe("virtual keys", function()
       { "nothing is summed by 'keys'", "usage", "--by", "keys" },
       { "since: must be a time ago", "usage", "--since", "yesterdya" },
       { "expires: '2020-01-31' is past", "keys", "set", "alice", "--expires", "2020-01-31" },
-      { "bye: no such parameter here (did you mean 'by'?)", "usage", "--bye", "key" },
+      { "--bye: no such option here (did you mean '--by'?)", "usage", "--bye", "key" },
       { "limit: must be a whole number from 1 to 1000", "requests", "--limit", "x" },
       { "status: must be a whole number from 0 to 599", "requests", "--status", "abc" },
       { "before: must be what an answer gave as next", "requests", "--before", "x" },
-      { "rpm: no such parameter here; none is taken", "keys", "show", "alice", "--rpm", "5" },
-      { "grace: no such member here; none is taken", "keys", "revoke", "alice", "--grace", "1h" },
+      { "--rpm: no such option here; none is taken", "keys", "show", "alice", "--rpm", "5" },
+      { "--grace: no such option here; none is taken", "keys", "revoke", "alice", "--grace", "1h" },
       { "no request of that id is in the ledger", "requests", "req_x" },
     }
     for _, one in ipairs(wrong) do
@@ -240,11 +242,54 @@ describe("virtual keys", function()
       assert.equal(1, status)
       assert.matches(one[1], text, 1, true)
     end
-    for _, words in ipairs { { "keys" }, { "keys", "mend", "x" }, { "keys", "show" },
-      { "keys", "add", "alice", "--rpm" }, { "teams", "revoke", "x" },
-      { "usage", "--csv", "--json" } } do
-      assert.equal(2, (ledger.run(gateway, unpack(words))))
+  end)
+
+  it("say what is wrong with a command line, in two lines, and ask nobody", function()
+    local wrong = {
+      { "what is to be done? there are add, list, show, set, rotate, revoke", "keys" },
+      { "there is no 'mend'; there are add", "keys", "mend", "x" },
+      { "there is no 'delete' (did you mean 'revoke'?)", "keys", "delete", "x" },
+      { "there is no 'lst' (did you mean 'list'?)", "keys", "lst" },
+      { "there is no 'revoke'; there are add, list, show, set\n", "teams", "revoke", "x" },
+      { "there is no 'rm'; there are add, list, show, set\n", "teams", "rm", "x" },
+      { "show whom? weir keys show NAME", "keys", "show" },
+      { "list takes no name; weir keys show alice shows one", "keys", "list", "alice" },
+      { "'bob' is one word too many", "keys", "add", "alice", "bob" },
+      { "'key' is one word too many", "usage", "key" },
+      { "options begin with --, not as '-n'", "keys", "add", "-n", "alice" },
+      { "--csv or --json, not both", "usage", "--csv", "--json" },
+      { "--csv goes with lists", "keys", "show", "alice", "--csv" },
+      { "--texts goes with the id of a request", "requests", "--texts" },
+      { "no command is called 'key' (did you mean 'keys'?)", "key" },
+      { "no command is called 'usgae' (did you mean 'usage'?)", "usgae" },
+      { "no command is called 'frobnicate'\nweir --help lists them", "frobnicate" },
+    }
+    for _, one in ipairs(wrong) do
+      local status, text = ledger.run(gateway, unpack(one, 2))
+      assert.equal(2, status, text)
+      assert.matches(one[1], text, 1, true)
+      assert.matches("^[^\n]+\n[^\n]+ %-%-help [^\n]+\n$", text)
     end
+    local command = process.start(support.command("keys", "add", "alice", "--rpm"))
+    assert.equal(2, command:wait())
+    assert.matches("--rpm lacks its value", command.text.err, 1, true)
+  end)
+
+  it("take a name without --name, and a value behind =", function()
+    local added = ledger.ask(gateway, "keys", "add", "alice", "--rpm=60", "--label=a=b=c")
+    assert.same({ "alice", 60, { a = "b=c" } }, { added.name, added.rpm, added.labels })
+  end)
+
+  it("say what helps where no gateway answers", function()
+    local function ask_nobody(...)
+      local command = process.start(support.command("keys", "list", ...))
+      assert.equal(1, command:wait())
+      return command.text.err
+    end
+    assert.matches("no gateway answers at /nowhere/s: No such file or directory\n.*%-%-config FILE",
+      ask_nobody("--socket", "/nowhere/s"))
+    assert.matches("there is no file /nowhere/weir.lua", ask_nobody("--config",
+      "/nowhere/weir.lua"), 1, true)
   end)
 
   it("are listed as a table and as CSV", function()
