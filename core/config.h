@@ -83,6 +83,8 @@ struct config_tls {
     struct tls *made; /* by the loader */
 };
 
+enum { CONFIG_TOKEN_MIN = 16, CONFIG_TOKEN_SIZE = 256 }; /* bytes; the latter with a NUL */
+
 struct config_admin {
     char *path; /* of the socket, as it was written; NULL: none */
     char *host; /* of the port; NULL: none */

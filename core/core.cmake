@@ -85,6 +85,7 @@ set(GATEWAY
   core/pulse.c
   core/generations.c
   core/loader.c
+  core/serving.c
   core/control.c
   core/sources.c
   core/answer.c

@@ -6,15 +6,16 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 #include "buf.h"
+#include "config.h"
 #include "err.h"
 
-enum { DOORS_PATH = 256, DOORS_TOKEN = 256 };
+enum { DOORS_PATH = 256 };
 
 struct doors_plan {        /* a plain value, which crosses from the loader to the master */
     char path[DOORS_PATH]; /* of the socket; empty: none */
     char host[DOORS_PATH]; /* of the port; empty: none */
     int port;              /* 0: the system chooses */
-    char token[DOORS_TOKEN];
+    char token[CONFIG_TOKEN_SIZE];
     char hosts[1024]; /* other names of the port's machine, each with a space behind it */
 };
 

@@ -31,6 +31,7 @@
 #include "policy.h"
 #include "reload.h"
 #include "ring.h"
+#include "serving.h"
 #include "sources.h"
 #include "supervisor.h"
 #include "tls.h"
@@ -309,7 +310,7 @@ int gateway_check(const char *config_path)
     struct limits *limits = limits_new();
     struct sources *sources = sources_new();
     struct buf problems = {0}, text = {0};
-    struct generation *generation = loader_load(config_path, 1, limits, sources, &problems);
+    struct generation *generation = serving_load(config_path, 1, limits, sources, &problems);
     bool is_sound = generation != NULL;
 
     if (generation) {

@@ -9,11 +9,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "generations.h"
 #include "control.h"
-#include "loader.h"
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
 #include "policy.h"
+#include "serving.h"
 #include "sources.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -57,7 +57,7 @@ static struct generation *load(struct generations *generations, unsigned number,
         return NULL;
     }
     struct generation *generation =
-        loader_load(settings->config_path, number, settings->limits, sources, problems);
+        serving_load(settings->config_path, number, settings->limits, sources, problems);
     sources_free(sources);
     return generation;
 }
@@ -75,7 +75,7 @@ static void on_freed(void *arg, struct generation *generation)
 {
     const struct generations *generations = arg;
 
-    loader_unload(generation);
+    serving_unload(generation);
     tell(generations,
          (struct control_message){.kind = CONTROL_FREED, .number = generation_number(generation)});
 }

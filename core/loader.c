@@ -11,13 +11,12 @@
  * what it was at then stands in the other memfd. */
 /* SPDX-License-Identifier: MIT */
 #include "loader.h"
+#include "folder.h"
 #include "loop.h"
 #include "mem.h"
-#include "meter.h"
-#include "metrics.h"
-#include "origin.h"
 #include "policy.h"
 #include "secret.h"
+#include "serving.h"
 #include "sources.h"
 #include "specs.h"
 #include "tls.h"
@@ -42,126 +41,6 @@ struct loader {
     bool is_cancelled;
 };
 
-/* ---- a generation and its origins ---- */
-
-static void on_freed(void *arg, struct generation *generation)
-{
-    loader_unload(generation);
-}
-
-void loader_unload(struct generation *generation)
-{
-    const struct config *config = generation_config(generation);
-
-    for (size_t i = 0; i < config->provider_count; i++)
-        origin_free(config->providers[i].origin);
-    if (config->tls)
-        tls_free(config->tls->made);
-    meter_unmake(config);
-}
-
-static bool make_origins(const char *path, const struct config *config, struct buf *problems)
-{
-    bool all = true;
-
-    for (size_t i = 0; i < config->provider_count; i++) {
-        struct provider *provider = &config->providers[i];
-        provider->origin = origin_new(provider->base_url, (const char *const *)provider->headers,
-                                      provider->header_count);
-        if (!provider->origin)
-            buf_add_format(problems, "%s: providers.%s.base_url: no address that can be read: %s\n",
-                           path, provider->name, provider->base_url);
-        all = all && provider->origin;
-    }
-    return all;
-}
-
-/* ---- TLS ---- */
-
-/* Of weir.lua's folder, its slash included. */
-static size_t folder_len(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? (size_t)(slash + 1 - path) : 0;
-}
-
-/* weir.lua's folder is where relative paths of the gateway's own files begin. */
-static void own_path(char *to, size_t size, const char *path, const char *at, const char *in_it)
-{
-    bool is_relative = at[0] && at[0] != '/';
-
-    snprintf(to, size, "%.*s%s%s", is_relative ? (int)folder_len(path) : 0, path, at,
-             at[0] ? in_it : "");
-}
-
-enum { PEM_MAX = 1024 * 1024, PATH_SIZE = 4096 }; /* bytes */
-
-static bool read_pem(const char *path, const char *member, const char *file,
-                     struct sources *sources, struct buf *text, struct buf *problems)
-{
-    const char *why = sources_read(sources, file, PEM_MAX, true, text);
-
-    if (why)
-        buf_add_format(problems, "%s: tls.%s: cannot read %s: %s\n", path, member, file, why);
-    return !why;
-}
-
-/* Through the sources: a file that changes is a reload, and every worker has the same. */
-static bool make_tls(const char *path, const struct config *config, struct sources *sources,
-                     struct buf *problems)
-{
-    char cert[PATH_SIZE], key[PATH_SIZE];
-    struct buf cert_text = {0}, key_text = {0}, problem = {0};
-
-    if (!config->tls)
-        return true;
-    own_path(cert, sizeof cert, path, config->tls->cert, "");
-    own_path(key, sizeof key, path, config->tls->key, "");
-    if (read_pem(path, "cert", cert, sources, &cert_text, problems) &&
-        read_pem(path, "key", key, sources, &key_text, problems))
-        config->tls->made = tls_new((struct tls_file){cert, buf_slice(&cert_text)},
-                                    (struct tls_file){key, buf_slice(&key_text)}, &problem);
-    if (problem.len)
-        buf_add_format(problems, "%s: tls: %.*s", path, (int)problem.len, problem.ptr);
-    if (key_text.base)
-        explicit_bzero(key_text.base, key_text.capacity);
-    buf_free(&cert_text);
-    buf_free(&key_text);
-    buf_free(&problem);
-    return config->tls->made != NULL;
-}
-
-/* Guessed tokens fail once a connection, so a short one is still a matter of hours. */
-static bool check_token(const char *path, const struct config *config, struct buf *problems)
-{
-    enum { TOKEN_MIN = 16 };
-    size_t len = config->admin.host ? secret_text(config->admin.token).len : TOKEN_MIN;
-
-    if (len >= TOKEN_MIN && len < DOORS_TOKEN)
-        return true;
-    buf_add_format(problems, "%s: admin.token: must have %d to %d bytes\n", path, TOKEN_MIN,
-                   DOORS_TOKEN - 1);
-    return false;
-}
-
-struct generation *loader_load(const char *path, unsigned number, struct limits *limits,
-                               struct sources *sources, struct buf *problems)
-{
-    struct generation *generation = generation_load(path, number, limits, sources, problems);
-
-    if (!generation)
-        return NULL;
-    generation_on_free(generation, on_freed, NULL);
-    const struct config *config = generation_config(generation);
-    meter_make(config, metrics_tallies(limits_metrics(limits)));
-    bool is_sound = make_origins(path, config, problems);
-    is_sound = check_token(path, config, problems) && is_sound;
-    if (make_tls(path, config, sources, problems) && is_sound)
-        return generation;
-    generation_free(generation);
-    return NULL;
-}
-
 /* ---- the child ---- */
 
 static void copy_text(char *to, size_t size, const char *text)
@@ -177,7 +56,7 @@ static bool write_result(int fd, struct slice bytes)
 static void plan_doors(struct doors_plan *plan, const char *path, const struct config_admin *admin)
 {
     if (admin->path)
-        own_path(plan->path, sizeof plan->path, path, admin->path, "");
+        folder_own_path(plan->path, sizeof plan->path, path, admin->path, "");
     copy_text(plan->host, sizeof plan->host, admin->host);
     plan->port = admin->port;
     if (admin->host)
@@ -213,9 +92,9 @@ static int tell_facts(int fd, const char *path, struct generation *generation, i
     copy_text(version.host, sizeof version.host, config->host);
     version.tls_ends = config->tls ? tls_ends(config->tls->made) : 0;
     plan_doors(&version.doors, path, &config->admin);
-    own_path(version.data, sizeof version.data, path, config->data, "");
+    folder_own_path(version.data, sizeof version.data, path, config->data, "");
     copy_text(version.timezone, sizeof version.timezone, config->timezone);
-    own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
+    folder_own_path(version.limits, sizeof version.limits, path, config->data, "/limits");
     buf_add(&result, (struct slice){(const char *)&version, sizeof version});
     generation_show(generation, &result);
     bool written = write_result(fd, buf_slice(&result));
@@ -275,7 +154,7 @@ static int load(const struct loader *loader, const char *path, struct limits *li
 {
     struct sources *sources = sources_new();
     struct buf problems = {0};
-    struct generation *generation = loader_load(path, 0, limits, sources, &problems);
+    struct generation *generation = serving_load(path, 0, limits, sources, &problems);
     const struct config *config = generation ? generation_config(generation) : NULL;
     int status = REFUSED, specs = 0;
 
@@ -442,6 +321,6 @@ void version_free(struct version *version)
     close_fd(version->fd);
     buf_free(&version->problems);
     buf_free(&version->shown);
-    explicit_bzero(version->doors.token, DOORS_TOKEN);
+    explicit_bzero(version->doors.token, sizeof version->doors.token);
     mem_free(version);
 }

@@ -1,4 +1,4 @@
-/* loader.h -- how a version of weir.lua is loaded: for a worker, and by a child for the master.
+/* loader.h -- how a version of weir.lua is loaded by a child, for the master.
  *
  * The master runs no Lua.  A child of it loads the configuration, proves it
  * whole, and leaves behind what it read (the snapshot, from which every worker
@@ -16,15 +16,6 @@ struct generation;
 struct limits;
 struct loader;
 struct sources;
-
-/* A generation that is ready to serve, its providers' origins made.  NULL: each error is a line in
- * problems. */
-struct generation *loader_load(const char *path, unsigned number, struct limits *limits,
-                               struct sources *sources, struct buf *problems);
-
-/* Frees what loader_load made beside the generation itself, which is about to be freed.  It does so
- * by itself where nobody else called generation_on_free. */
-void loader_unload(struct generation *generation);
 
 struct version { /* a version of weir.lua, as the master has it */
     unsigned number;
