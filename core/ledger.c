@@ -175,9 +175,21 @@ void ledger_close(struct ledger *ledger)
     mem_free(ledger);
 }
 
+/* A file that was removed, or that another took the place of, takes rows that nobody sees again. */
+static bool is_gone(const struct ledger *ledger)
+{
+    int has_moved = 0;
+
+    return sqlite3_file_control(ledger->db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved) ==
+               SQLITE_OK &&
+           has_moved;
+}
+
 const char *ledger_problem(const struct ledger *ledger)
 {
-    return sqlite3_errmsg(ledger->db);
+    return is_gone(ledger) ? "ledger.db was removed, or another file took its place: put it back, "
+                             "or start the gateway anew"
+                           : sqlite3_errmsg(ledger->db);
 }
 
 static bool run(struct ledger *ledger, const char *sql)
@@ -187,7 +199,7 @@ static bool run(struct ledger *ledger, const char *sql)
 
 bool ledger_begin(struct ledger *ledger)
 {
-    return run(ledger, "BEGIN IMMEDIATE");
+    return !is_gone(ledger) && run(ledger, "BEGIN IMMEDIATE");
 }
 
 bool ledger_commit(struct ledger *ledger)
@@ -427,7 +439,7 @@ bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_valu
     struct names names = {0};
     int result;
 
-    if (sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL))
+    if (is_gone(ledger) || sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL))
         return false;
     for (size_t i = 0; i < count; i++)
         bind_value(statement, (int)i + 1, &values[i]);

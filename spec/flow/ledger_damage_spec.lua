@@ -6,11 +6,11 @@ local support = require("spec.support.gateway")
 local world = require("spec.support.world")
 
 describe("a data folder", function()
-  local w, gateway, data
+  local w, first, gateway, data
 
   before_each(function()
     w = world.new()
-    w:upstream("first")
+    first = w:upstream("first")
     data = support.folder {}
   end)
   after_each(function()
@@ -48,6 +48,27 @@ describe("a data folder", function()
     ledger.key(gateway, "alice")
     assert.is_nil(lfs.attributes(path))
     assert.is_truthy(lfs.attributes(path .. ".damaged"))
+  end)
+
+  it("that is removed under way takes no more rows, until it is back", function()
+    start()
+    local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+    local function serve()
+      local client = gateway:request { body = ledger.request(), headers = headers }
+      first:answer(200, ledger.answer(10, 5), { Connection = "close" })
+      assert.equal(200, client:read_response().status)
+    end
+    serve()
+    assert.equal(1, #ledger.ask(gateway, "requests").requests)
+    assert(os.rename(data .. "/ledger.db", data .. "/elsewhere"))
+    serve()
+    gateway:wait_log("event=ledger_unavailable", "ledger.db was removed")
+    local status, said = ledger.run(gateway, "keys", "add", "--name", "bob")
+    assert.equal(1, status)
+    assert.matches("ledger.db was removed, or another file took its place", said, 1, true)
+    assert(os.rename(data .. "/elsewhere", data .. "/ledger.db"))
+    gateway:wait_log("event=ledger_available")
+    assert.equal(2, #ledger.ask(gateway, "requests").requests)
   end)
 
   it("with keys of larger numbers than there is room for serves the others", function()
