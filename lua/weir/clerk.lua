@@ -4,14 +4,19 @@ local refuse = require("weir.clerk_refuse")
 local store = require("weir.clerk_store")
 local text = require("weir.clerk_text")
 
+local KEYS = { "name", "prefix", "state", "team", "models", "rpm", "tpm", "concurrent", "budget",
+  "spent", "left", "renews", "expires" } -- in a table for people
+local TEAMS = { "name", "models", "rpm", "tpm", "concurrent", "budget", "spent", "left", "renews" }
 local LIST = { "name", "prefix", "state", "team", "models", "rpm", "tpm", "concurrent", "budget",
   "period", "spent", "reserved", "renews", "expires" }
 local SHEET = { "key", "old_until", "name", "prefix", "state", "team", "models", "labels", "rpm",
-  "tpm", "concurrent", "budget", "period", "soft", "spent", "reserved", "left", "renews",
+  "tpm", "concurrent", "budget", "soft", "spent", "reserved", "left", "renews",
   "in_flight", "expires", "store", "created", "revoked" }
 local REQUEST = { "id", "time", "key", "team", "model", "endpoint", "status", "code", "target",
   "first_ms", "total_ms", "prompt", "completion", "cached", "reasoning", "cost", "estimated",
   "generation" }
+local REQUESTS = { "time", "id", "key", "model", "target", "status", "code", "attempts", "first_ms",
+  "total_ms", "prompt", "completion", "cost" } -- in a table for people
 local TRAIL = { "number", "target", "code", "status", "first_ms", "total_ms", "prompt",
   "completion", "cached", "reasoning", "cost", "estimated" }
 local WORDS = { [200] = "OK", [201] = "Created", [400] = "Bad Request", [404] = "Not Found",
@@ -26,12 +31,13 @@ return function(host)
   local clerk = { load = keys.load, turn = keys.turn }
   local serve = {} -- by the names in clerk_routes.lua
 
-  --- Rows as they were asked for: under a name in JSON, as CSV, or as a table for people.
-  local function rows(request, list, columns, name)
+  --- Rows as they were asked for: under a name in JSON, as CSV, or as a table for people, with
+  --- other columns where these are named.
+  local function rows(request, list, columns, name, people)
     local format = request.query.format
     if format and not FORMATS[format] then refuse(400, "format: must be csv or json") end
     if format == "csv" then return 200, text.csv(list, columns), "text/csv" end
-    if request.wants_text and not format then return 200, text.table(list, columns) end
+    if request.wants_text and not format then return 200, text.table(list, people or columns) end
     return 200, { [name] = list }
   end
 
@@ -41,7 +47,8 @@ return function(host)
   end
 
   function serve.list(request)
-    return rows(request, keys.list(request.kind), LIST, request.kind .. "s")
+    return rows(request, keys.list(request.kind), LIST, request.kind .. "s",
+      request.kind == "team" and TEAMS or KEYS)
   end
 
   function serve.add(request) return account(request, 201, keys.add(request.kind, request.body)) end
@@ -54,12 +61,15 @@ return function(host)
 
   function serve.usage(request)
     local list, columns = usage.sums(request.query)
+    if request.wants_text and not request.query.format and #list > 1 then
+      list[#list + 1] = usage.total(list, columns)
+    end
     return rows(request, list, columns, "usage")
   end
 
   function serve.requests(request)
     local list, columns, next = usage.requests(request.query)
-    local status, body, kind = rows(request, list, columns, "requests")
+    local status, body, kind = rows(request, list, columns, "requests", REQUESTS)
     if type(body) == "table" then
       body.next = next
     elseif next and not kind then
@@ -71,7 +81,8 @@ return function(host)
   function serve.request(request)
     local found = usage.request(request.name)
     if not request.wants_text then return 200, found end
-    return 200, text.sheet(found, REQUEST) .. "\n" .. text.table(found.trail, TRAIL)
+    local trail = #found.trail > 0 and text.table(found.trail, TRAIL) or "no attempt was made\n"
+    return 200, text.sheet(found, REQUEST) .. "\n" .. trail
   end
 
   --- What its key has stored of it; the row of a request that is under way is yet to come.

@@ -2,46 +2,86 @@
 local words = require("weir.clerk_words")
 local text = {}
 
-local MONEY = { cost = true, budget = true, spent = true, reserved = true, left = true }
+local MONEY = { cost = true, spent = true, reserved = true, left = true }
 
---- A terminal obeys control characters, of which a model's name may have any; they are shown as
---- "?".
-local function plain(value)
-  return (value:gsub("%c", "?"):gsub("\194[\128-\159]", "?"))
-end
+--- What is shown in other words than it is kept in; row is the whole of which it is a part.
+local SHOW = {
+  budget = function(value, row)
+    local period = row.period and row.period ~= "total" and "/" .. row.period or ""
+    return words.money(value) .. period
+  end,
+  soft = function(value) return ("%.6g%%"):format(value * 100) end,
+  store = words.show_span,
+  rpm = words.show_count, tpm = words.show_count, concurrent = words.show_count,
+}
 
-local function cell(name, value)
-  if value == nil then return "-" end
+local function cell(name, value, row)
+  if value == nil or value == "" then return "-" end
   if MONEY[name] then return words.money(value) end
-  if name == "soft" then return ("%.6g%%"):format(value * 100) end
-  if name == "store" then return words.show_span(value) end
+  if SHOW[name] then return SHOW[name](value, row) end
   if type(value) == "boolean" then return value and "yes" or "no" end
   if type(value) == "table" then return table.concat(value, ",") end
   if type(value) == "number" then return ("%.15g"):format(value) end
-  return plain(tostring(value))
+  return tostring(value)
+end
+
+--- "2026-11-22T18:16:50+0100" as the ledger's clocks show it; of midnight the day.
+local function brief_time(value)
+  return (value:gsub("^(%d%d%d%d%-%d%d%-%d%d)T(%d%d:%d%d:%d%d)[+-]%d%d%d%d$", "%1 %2")
+    :gsub(" 00:00:00$", ""))
+end
+
+local function brief_cell(name, value, row)
+  if MONEY[name] and value then return words.brief_money(value) end
+  local shown = cell(name, value, row)
+  return type(value) == "string" and brief_time(shown) or shown
+end
+
+--- Amounts have their points below one another.
+local function align_points(cells, at)
+  local most = 0
+  for _, line in ipairs(cells) do most = math.max(most, #(line[at]:match("%.(%d+)$") or "")) end
+  for _, line in ipairs(cells) do
+    local digits = line[at]:match("%.(%d+)$")
+    line[at] = line[at] .. (" "):rep(digits and most - #digits or 0)
+  end
+end
+
+--- The columns of numbers, whose cells end together.
+local function number_columns(rows, columns)
+  local are = {}
+  for i, name in ipairs(columns) do
+    for _, row in ipairs(rows) do
+      are[i] = are[i] or type(row[name]) == "number" and name ~= "budget"
+    end
+  end
+  return are
 end
 
 --- Rows under their names, each column as wide as it must be.
 function text.table(rows, columns)
-  local widths, lines = {}, {}
-  local cells = { {} }
-  for i, name in ipairs(columns) do cells[1][i] = name:upper() end
-  for _, row in ipairs(rows) do
-    local line = {}
-    for i, name in ipairs(columns) do line[i] = cell(name, row[name]) end
-    cells[#cells + 1] = line
+  if #rows == 0 then return "none\n" end
+  local widths, lines, cells = {}, {}, {}
+  for y, row in ipairs(rows) do
+    cells[y] = {}
+    for i, name in ipairs(columns) do cells[y][i] = brief_cell(name, row[name], row) end
   end
+  local heads, is_number = {}, number_columns(rows, columns)
+  for i, name in ipairs(columns) do
+    heads[i] = name:upper()
+    if MONEY[name] then align_points(cells, i) end
+  end
+  table.insert(cells, 1, heads)
   for _, line in ipairs(cells) do
     for i, value in ipairs(line) do widths[i] = math.max(widths[i] or 0, #value) end
   end
-  for at, line in ipairs(cells) do
+  for y, line in ipairs(cells) do
     local parts = {}
     for i, value in ipairs(line) do
-      local is_number = at > 1 and type(rows[at - 1][columns[i]]) == "number"
       local space = (" "):rep(widths[i] - #value)
-      parts[i] = is_number and space .. value or value .. space
+      parts[i] = is_number[i] and space .. value or value .. space
     end
-    lines[at] = table.concat(parts, "  "):gsub("%s+$", "")
+    lines[y] = table.concat(parts, "  "):gsub("%s+$", "")
   end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -50,13 +90,11 @@ local function csv_cell(value)
   if value == nil then return "" end
   if type(value) == "number" then return ("%.15g"):format(value) end
   value = type(value) == "table" and table.concat(value, ",") or tostring(value)
-  if value:find("^[=+@\t\r-]") then value = "'" .. value end -- a text, to a spreadsheet
   if value:find('[",\r\n]') then return '"' .. value:gsub('"', '""') .. '"' end
   return value
 end
 
---- RFC 4180; money in micro-dollars.  What a spreadsheet would take for a formula has a ' before
---- it.
+--- RFC 4180; money in micro-dollars.
 function text.csv(rows, columns)
   local lines = { table.concat(columns, ",") }
   for _, row in ipairs(rows) do
@@ -67,7 +105,7 @@ function text.csv(rows, columns)
   return table.concat(lines, "\r\n") .. "\r\n"
 end
 
---- One thing, a member a line, in that order.
+--- One thing, a member a line, in that order; what it has not is left out.
 function text.sheet(row, names)
   local lines = {}
   for _, name in ipairs(names) do
@@ -80,7 +118,9 @@ function text.sheet(row, names)
       table.sort(parts)
       value = #parts > 0 and table.concat(parts, ", ") or nil
     end
-    if value ~= nil then lines[#lines + 1] = ("%-11s %s\n"):format(name, cell(name, value)) end
+    if value ~= nil and value ~= "" then
+      lines[#lines + 1] = ("%-11s %s\n"):format(name, cell(name, value, row))
+    end
   end
   return table.concat(lines)
 end

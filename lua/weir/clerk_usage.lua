@@ -104,6 +104,17 @@ return function(host, find)
     return host.array(rows), columns
   end
 
+  --- All of the rows in one, under the first column's name.
+  function usage.total(list, columns)
+    local total = { [columns[1]] = "TOTAL" }
+    for _, column in ipairs(SUMS) do
+      total[column] = 0
+      for _, row in ipairs(list) do total[column] = total[column] + row[column] end
+    end
+    for i = 2, #columns do total[columns[i]] = total[columns[i]] or " " end
+    return total
+  end
+
   local REQUEST = "SELECT id, time, k.name AS key, t.name AS team, model, endpoint, status, code, "
     .. "target, first_ms, total_ms, attempts, prompt, completion, cached, reasoning, cost, "
     .. "estimated, generation FROM requests r LEFT JOIN (SELECT id AS kid, name FROM accounts) k "

@@ -76,6 +76,16 @@ function words.show_span(seconds)
   return ("%ds"):format(seconds)
 end
 
+--- A count in the largest unit that divides it: "100k".
+---@param count number
+---@return string
+function words.show_count(count)
+  for _, unit in ipairs { "m", "k" } do
+    if count % UNIT[unit] == 0 then return ("%.15g%s"):format(count / UNIT[unit], unit) end
+  end
+  return ("%.15g"):format(count)
+end
+
 --- A share, "80%" or 0.8.
 ---@return number|false|nil, string|nil
 function words.share(text)
@@ -137,6 +147,14 @@ function words.money(micro)
   local text = ("%.6f"):format(micro / 1e6):gsub("0+$", "")
   local whole, part = text:match("^(%-?%d+)%.(%d*)$")
   return ("$%s.%s"):format(whole, part .. ("0"):rep(math.max(0, 2 - #part)))
+end
+
+--- The same in a table, where cents do from a dollar on.
+---@param micro number
+---@return string
+function words.brief_money(micro)
+  if micro < 1e6 then return words.money(micro) end
+  return words.money(math.floor(micro / 1e4 + 0.5) * 1e4)
 end
 
 return words

@@ -77,7 +77,7 @@ describe("virtual keys", function()
     ledger.key(gateway, "alice", "--budget", "50usd/month", "--soft", "80%", "--tpm", "100k",
       "--label", "env=prod")
     local _, text = ledger.run(gateway, "keys", "show", "alice")
-    for _, line in ipairs { "soft        80%", "budget      $50.00", "tpm         100000",
+    for _, line in ipairs { "soft        80%", "budget      $50.00/month", "tpm         100k",
       "labels      env=prod" } do
       assert.matches("\n" .. line .. "\n", text, 1, true)
     end
@@ -295,7 +295,7 @@ describe("virtual keys", function()
   it("are listed as a table and as CSV", function()
     ledger.key(gateway, "alice", "--models", "default,fast", "--budget", "1usd/day")
     local _, text = ledger.run(gateway, "keys", "list")
-    assert.matches("alice%s+wk%-%w+%s+active%s+%-%s+default,fast%s[%s-]+%$1.00%s+day", text)
+    assert.matches("alice%s+wk%-%w+%s+active%s+%-%s+default,fast%s[%s-]+%$1.00/day", text)
     _, text = ledger.run(gateway, "keys", "list", "--csv")
     assert.matches('\r\nalice,wk%-%w+,active,,"default,fast",,,,1000000,day,0,0,', text)
   end)
