@@ -432,7 +432,8 @@ describe("a reload", function()
       if status == 77 or away.text.err:find("unshare failed", 1, true) then
         return pending("/run cannot be another here: " .. away.text.err)
       end
-      assert.equal("weir: no gateway answers at data/admin.sock: No such file or directory\n",
+      assert.equal("weir: no gateway answers at data/admin.sock: No such file or directory\n"
+        .. "does one run? --config FILE names its weir.lua, --socket PATH its admin.listen\n",
         away.text.err)
       assert.matches("^generation 1, ", away.text.out)
       assert.equal(0, status)

@@ -442,7 +442,7 @@ describe("stored texts", function()
       { 'store: must be a time such as "12h" or "30d", or "none"', "keys", "add", "--name", "x",
         "--store", "much" },
       { 'store: must be a time such as', "keys", "add", "--name", "x", "--store", "0s" },
-      { "store: no such member here", "teams", "add", "--name", "x", "--store", "1d" },
+      { "--store: no such option here", "teams", "add", "--name", "x", "--store", "1d" },
       { "nothing is stored of a request of that id", "requests", "req_x", "--texts" },
     }
     for _, one in ipairs(wrong) do
