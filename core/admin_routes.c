@@ -148,7 +148,7 @@ static void answer_status(struct admin *admin, struct caller *caller)
     struct buf body = {0}, refused = {0};
     bool as_text = caller->wants_text;
 
-    log_redact(&refused, reload_problems(admin->reload));
+    log_redact(&refused, reload_refusal(admin->reload));
     add_versions(admin, &body, as_text);
     add_canary(admin, &body, as_text);
     buf_add_text(&body, as_text ? "" : ",\"workers\":[");

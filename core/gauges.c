@@ -231,7 +231,7 @@ void gauges_write(const struct reload *reload, const struct crew *crew, struct b
 
     add_gauge(out, "weir_generation", reload_current(reload)->number);
     add_gauge(out, "weir_generations_live", crew_live(crew));
-    add_gauge(out, "weir_reload_refused", reload_problems(reload).len > 0);
+    add_gauge(out, "weir_reload_refused", reload_refusal(reload).len > 0);
     if (reload_current(reload)->tls_ends)
         add_gauge(out, "weir_tls_certificate_end_seconds", reload_current(reload)->tls_ends);
     add_canary(reload, crew, out);

@@ -267,6 +267,11 @@ struct slice reload_problems(const struct reload *reload)
     return buf_slice(&reload->problems);
 }
 
+struct slice reload_refusal(const struct reload *reload)
+{
+    return buf_slice(&reload->refusal);
+}
+
 const struct trial *reload_trial(const struct reload *reload)
 {
     return reload->trial;
@@ -414,6 +419,7 @@ void reload_free(struct reload *reload)
     sources_free(reload->disk);
     watch_free(reload->watch);
     buf_free(&reload->problems);
+    buf_free(&reload->refusal);
     reload_close_fd(reload->listen_fd);
     mem_free(reload);
 }

@@ -31,8 +31,12 @@ unsigned reload_ask(struct reload *reload, enum reload_cause cause);
 
 /* Whether what the ticket asked for was done or refused; and what came of the last one. */
 bool reload_is_done(const struct reload *reload, unsigned ticket);
-bool reload_is_refused(const struct reload *reload);           /* the last one */
-struct slice reload_problems(const struct reload *reload);     /* of it, a line each */
+bool reload_is_refused(const struct reload *reload);       /* the last one */
+struct slice reload_problems(const struct reload *reload); /* of it, a line each */
+
+/* Why the last reload, or canary, was refused, a line each: a refused rollback changes nothing of
+ * it. */
+struct slice reload_refusal(const struct reload *reload);
 const struct trial *reload_trial(const struct reload *reload); /* a version that serves some */
 bool reload_is_waiting(const struct reload *reload);           /* for older generations to end */
 

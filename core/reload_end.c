@@ -38,21 +38,6 @@ void reload_finish(struct reload *reload)
         reload_note_change(reload, loop_now_us());
 }
 
-static void say_refused(struct reload *reload, struct slice first)
-{
-    struct buf text = {0};
-    struct control_message message = {.kind = CONTROL_REFUSED};
-
-    log_redact(&text, first);
-    snprintf(reload->refused, sizeof reload->refused, "%.*s", (int)text.len,
-             text.len ? text.ptr : "");
-    buf_free(&text);
-    memcpy(message.text, reload->refused, sizeof message.text);
-    reload->crew->start.refused = reload->refused;
-    if (!crew_tell(reload->crew, &message, false))
-        return; /* one that does not hear has died */
-}
-
 static struct slice next_line(struct slice *text)
 {
     const char *end = text->len ? memchr(text->ptr, '\n', text->len) : NULL;
@@ -64,12 +49,32 @@ static struct slice next_line(struct slice *text)
     return line;
 }
 
+/* The problems of the last one are why what was read is not in force; none: it is. */
+static void say_refused(struct reload *reload)
+{
+    struct buf text = {0};
+    struct control_message message = {.kind = CONTROL_REFUSED};
+
+    buf_clear(&reload->refusal);
+    buf_add(&reload->refusal, buf_slice(&reload->problems));
+    struct slice rest = buf_slice(&reload->refusal);
+    log_redact(&text, next_line(&rest));
+    snprintf(reload->refused, sizeof reload->refused, "%.*s", (int)text.len,
+             text.len ? text.ptr : "");
+    buf_free(&text);
+    memcpy(message.text, reload->refused, sizeof message.text);
+    reload->crew->start.refused = reload->refused;
+    if (!crew_tell(reload->crew, &message, false))
+        return; /* one that does not hear has died */
+}
+
 static void log_refused(const struct reload *reload)
 {
     struct slice rest = buf_slice(&reload->problems);
 
     for (int i = 0; i < PROBLEMS_LOGGED && rest.len; i++) {
-        struct log_line line = log_begin(LOG_ERROR, "reload_refused");
+        struct log_line line = log_begin(
+            LOG_ERROR, reload->cause == RELOAD_ROLLBACK ? "rollback_refused" : "reload_refused");
         log_str(&line, "cause", causes[reload->cause]);
         log_int(&line, "generation", reload->current->number);
         log_text(&line, "problem", next_line(&rest));
@@ -86,16 +91,18 @@ static void count_reload(const struct reload *reload, const char *result)
     buf_free(&series);
 }
 
-/* The problems are there; what serves goes on serving. */
+/* The problems are there; what serves goes on serving.  What the disk holds is in force, or not,
+ * as before a rollback. */
 void reload_refuse(struct reload *reload)
 {
-    struct slice rest = buf_slice(&reload->problems);
+    bool is_rollback = reload->cause == RELOAD_ROLLBACK;
 
     if (reload->state == TELLING &&
         !crew_tell(reload->crew, &(struct control_message){.kind = CONTROL_DROP}, false))
         buf_add_text(&reload->problems, "a worker does not listen\n");
-    say_refused(reload, next_line(&rest));
-    count_reload(reload, "refused");
+    if (!is_rollback)
+        say_refused(reload);
+    count_reload(reload, is_rollback ? "rollback_refused" : "refused");
     log_refused(reload); /* whoever reads it finds the workers told */
     reload_finish(reload);
 }
@@ -166,7 +173,7 @@ static void take_next(struct reload *reload)
     reload_set_start(reload);
     crew_resize(reload->crew, reload->current->workers);
     buf_clear(&reload->problems);
-    say_refused(reload, (struct slice){"", 0});
+    say_refused(reload);
     count_reload(reload, "ok");
     log_switched(reload);
     if (had_keys)
@@ -226,7 +233,7 @@ void reload_try_out(struct reload *reload)
     reload_set_start(reload);
     buf_clear(&reload->problems);
     log_canary(reload, LOG_INFO, "canary_started");
-    say_refused(reload, (struct slice){"", 0});
+    say_refused(reload);
     reload_finish(reload);
 }
 
@@ -254,9 +261,8 @@ void reload_take_back(struct reload *reload, bool is_bad)
         trial_describe(reload->trial, &reload->problems, false);
         buf_add_char(&reload->problems, '\n');
     }
-    struct slice problems = buf_slice(&reload->problems);
     say(reload, (struct control_message){.kind = CONTROL_END});
-    say_refused(reload, next_line(&problems));
+    say_refused(reload);
     count_reload(reload, "rolled_back");
     end_trial(reload, is_bad ? LOG_ERROR : LOG_INFO, "canary_rolled_back");
 }

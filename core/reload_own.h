@@ -32,7 +32,8 @@ struct reload {
     int64_t begun_us, deadline_us;
     int64_t changed_us, look_us; /* first event that was not looked at; when to look; 0: none */
     struct buf problems;         /* of the last one; empty: it went well */
-    char refused[CONTROL_TEXT];  /* the first of them, for /readyz */
+    struct buf refusal;          /* why what the last reload read is not in force; empty: it is */
+    char refused[CONTROL_TEXT];  /* its first line, for /readyz */
     bool stopped;
 };
 

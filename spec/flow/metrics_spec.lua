@@ -167,8 +167,8 @@ describe("metrics", function()
     end]]
     local said = gateway:chat():read_response().json
     for i, part in ipairs { "lower-case letters", "leave _total out", "the gateway's own",
-      "lower-case letters", "64 at most", "a counter grows", "a counter grows", "expected a number", "a label's name",
-      "a label's value", "labels are named", "8 labels", "expected a string" } do
+      "lower-case letters", "64 at most", "a counter grows", "a counter grows", "expected a number",
+      "a label's name", "a label's value", "labels are named", "8 labels", "expected a string" } do
       assert.truthy(said[i]:find(part, 1, true), said[i])
     end
     assert.is_nil(get(gateway):find("weir_policy_", 1, true))

@@ -412,6 +412,30 @@ describe("a reload", function()
       assert.equal(4, served_by(gateway, second))
     end)
 
+    it("tells a refused rollback from a refused reload", function()
+      local gateway = w:gateway { config = to("first") }
+      local function metrics() return gateway:ask_admin("/metrics") end
+      gateway:command("rollback")
+      gateway:wait_log("event=rollback_refused", "cause=rollback", "no version before")
+      assert.truthy(metrics():find('weir_reloads_total{result="rollback_refused"} 1', 1, true))
+      assert.truthy(metrics():find("\nweir_reload_refused 0\n", 1, true))
+      assert.is_nil(gateway:log():find("reload_refused", 1, true))
+      assert.is_nil(select(2, gateway:command("status")):find("refused", 1, true))
+      assert.is_nil(gateway:request({ path = "/readyz" }):read_response().json.reload)
+    end)
+
+    it("leaves a refused reload told of when a rollback is refused", function()
+      local gateway = w:gateway { config = to("first") }
+      gateway:write("weir.lua", "return {")
+      gateway:command("reload")
+      gateway:wait_log("event=reload_refused")
+      gateway:command("rollback")
+      assert.truthy(gateway:ask_admin("/metrics"):find("\nweir_reload_refused 1\n", 1, true))
+      assert.truthy(select(2, gateway:command("status")):find("weir.lua:1:", 1, true))
+      local ready = gateway:request({ path = "/readyz" }):read_response()
+      assert.truthy(ready.json.reload.refused:find("weir.lua:1:", 1, true))
+    end)
+
     it("fails when no gateway is there", function()
       local gateway = w:gateway { config = to("first", ' admin = { listen = "off" },') }
       local status, said = gateway:command("reload")
