@@ -24,6 +24,10 @@ void answer_error_json(const struct answer_error *error, struct buf *out)
     buf_add_text(out, "}}");
 }
 
+/* SDKs would sleep through whatever retry-after says: past this, seconds, they are told not to.  A
+ * limit of requests a minute, which is kept in parts of a second or so, is not past it. */
+enum { PATIENCE_S = 62 };
+
 static void reply(struct client *client, int status, struct slice json, int retry_after,
                   const char *allow)
 {
@@ -32,7 +36,8 @@ static void reply(struct client *client, int status, struct slice json, int retr
     head_add(&headers, "content-type", SLICE("application/json"));
     head_add(&headers, "x-request-id", slice_of(client_id(client)));
     if (retry_after)
-        buf_add_format(&headers, "retry-after: %d\r\n", retry_after);
+        buf_add_format(&headers, "retry-after: %d\r\n%s", retry_after,
+                       retry_after > PATIENCE_S ? "x-should-retry: false\r\n" : "");
     if (allow)
         head_add(&headers, "allow", slice_of(allow));
     client_reply(client, status, buf_slice(&headers), json);

@@ -201,7 +201,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
 
     *bill = NULL;
     if (!bills_allow(bills, account, request->model)) {
-        bill_refuse_model(account, refusal);
+        bill_refuse_model(bills, account, request->model, refusal);
         return false;
     }
     int64_t tokens = request->tokens < TOKENS_MAX ? request->tokens : TOKENS_MAX;

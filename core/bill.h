@@ -26,6 +26,7 @@ struct bill_need { /* tokens that an attempt may use */
 struct bill_refusal { /* for the client */
     int status;
     const char *type, *code;
+    const char *param; /* the member that it is about, or NULL */
     char message[320];
     int retry_s; /* 0: not said */
 };

@@ -24,7 +24,8 @@ struct bills {
 /* Each fills out, and counts it. */
 void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is_team,
                  struct bill_refusal *out);
-void bill_refuse_model(const struct keys_account *account, struct bill_refusal *out);
+void bill_refuse_model(const struct bills *bills, const struct keys_account *account,
+                       struct slice model, struct bill_refusal *out);
 /* There is no room to record it.  False: it goes unrecorded, as no budget asks for a record. */
 bool bill_refuse_unrecorded(struct bills *bills, const struct keys_account *account,
                             struct bill_refusal *out);

@@ -27,6 +27,8 @@ void bills_meter(struct bills *bills, struct tallies *tallies)
     bills->unrecorded = tally_of(tallies, TALLY_COUNT, SLICE("weir_ledger_unrecorded_total"));
 }
 
+enum { MODEL_SHOWN = 100 }; /* bytes of a name that a client chose */
+
 static void count(struct tally *tally)
 {
     if (tally)
@@ -104,7 +106,8 @@ void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is
         return;
     }
     if (seen->wait_us >= 0)
-        out->retry_s = seen->wait_us / 1000000 < 86400 ? (int)(seen->wait_us / 1000000) + 1 : 86400;
+        out->retry_s =
+            seen->wait_us / 1000000 < 86400 ? (int)((seen->wait_us + 999999) / 1000000) : 86400;
     if (seen->word == BUDGET_SPENT) {
         say_spent(out, whose, account.name, seen);
         return;
@@ -131,10 +134,20 @@ bool bill_refuse_unrecorded(struct bills *bills, const struct keys_account *acco
     return true;
 }
 
-void bill_refuse_model(const struct keys_account *account, struct bill_refusal *out)
+void bill_refuse_model(const struct bills *bills, const struct keys_account *account,
+                       struct slice model, struct bill_refusal *out)
 {
-    *out = (struct bill_refusal){
-        .status = 403, .type = "invalid_request_error", .code = "model_not_allowed"};
-    snprintf(out->message, sizeof out->message, "the key '%s' may not ask for this model",
-             account->name);
+    struct keys_account team = {0};
+    bool is_team = keys_allow(account, model) && keys_get(bills->keys, account->team, &team);
+
+    *out = (struct bill_refusal){.status = 403,
+                                 .type = "invalid_request_error",
+                                 .code = "model_not_allowed",
+                                 .param = "model"};
+    snprintf(
+        out->message, sizeof out->message,
+        "the %s '%s' may not ask for the model '%.*s'; GET /v1/models lists those that this key "
+        "may",
+        is_team ? "team" : "key", is_team ? team.name : account->name,
+        model.len < MODEL_SHOWN ? (int)model.len : MODEL_SHOWN, model.ptr);
 }

@@ -392,6 +392,7 @@ static bool open_bill(struct exchange *x)
     refuse(x, &(struct answer_error){.status = no.status,
                                      .type = no.type,
                                      .code = no.code,
+                                     .param = no.param,
                                      .message = no.message,
                                      .retry_after = no.retry_s});
     return false;

@@ -49,7 +49,8 @@ local PATIENCE = 60          -- seconds; SDKs sleep through any wait: past this,
 local WAIT_RATE_LIMITED = 60 -- seconds, when nobody says
 local WAIT_OVERLOADED = 5    -- seconds, when nobody says
 
-local function type_of(status)
+local function type_of(status, code)
+  if code == "insufficient_quota" then return code end -- OpenAI's word for a budget, in both places
   if status == 429 then return "rate_limit_error" end
   return status < 500 and "invalid_request_error" or "server_error"
 end
@@ -140,7 +141,7 @@ local function own(status, code, message, err, trail)
     headers = headers_for(status, err, trail),
     body = body_of {
       message = message,
-      type = type_of(status),
+      type = type_of(status, code),
       code = PUBLIC_CODE[code] or code,
       trail = public_trail(trail),
     },
