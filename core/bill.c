@@ -21,17 +21,6 @@ static const int64_t PRODUCT_MAX = 1000000000000000000;
 static const int64_t RETRY_US = 1000000; /* to make a journal that could not be made */
 static const int64_t SAY_US = 60 * 1000000;
 
-struct bill {
-    struct bills *bills;
-    struct keys_account account;
-    int at;
-    unsigned users; /* the request, and items that run */
-    int items;      /* so far */
-    struct chunk_usage usage;
-    int64_t cost, tokens;
-    bool is_estimated;
-};
-
 struct bill_item {
     struct bill *bill;
     int at;
@@ -57,6 +46,7 @@ void bills_free(struct bills *bills)
     if (!bills)
         return;
     journal_free(bills->journal);
+    mem_free(bills->loose);
     mem_free(bills->journals);
     mem_free(bills);
 }
@@ -167,7 +157,7 @@ static struct journal_slot *slot_of(const struct bills *bills, int at)
 
 /* ---- a request's ---- */
 
-static struct bill *make(struct bills *bills, const struct keys_account *account, int at)
+struct bill *bill_make(struct bills *bills, const struct keys_account *account, int at)
 {
     struct bill *bill = mem_new(sizeof *bill);
 
@@ -177,21 +167,6 @@ static struct bill *make(struct bills *bills, const struct keys_account *account
     bill->users = 1;
     bill->usage = chunk_usage_none();
     return bill;
-}
-
-/* Without a record its limits hold all the same. */
-static bool open_unrecorded(struct bills *bills, const struct keys_account *account, int64_t tokens,
-                            struct bill_refusal *refusal)
-{
-    const struct journal_slot slot = {.account = account->number, .team = account->team};
-    struct budget_refusal seen = {0};
-
-    if (bill_refuse_unrecorded(bills, account, refusal))
-        return false;
-    if (budget_check(bills->budget, &slot, tokens, loop_now_us(), wall_us() / 1000000, &seen))
-        return true;
-    bill_refuse(bills, &seen, seen.number != account->number, refusal);
-    return false;
 }
 
 bool bill_open(struct bills *bills, const struct keys_account *account,
@@ -207,7 +182,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
     int64_t tokens = request->tokens < TOKENS_MAX ? request->tokens : TOKENS_MAX;
     int at = take(bills, account, request->id);
     if (at < 0)
-        return open_unrecorded(bills, account, tokens, refusal);
+        return bill_open_unrecorded(bills, account, tokens, bill, refusal);
     struct journal_slot *slot = slot_of(bills, at);
     slot->endpoint = request->endpoint;
     slot->generation = request->generation;
@@ -219,8 +194,13 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
         return false;
     }
     journal_set(bills->journal, at, SLOT_OPEN);
-    *bill = make(bills, account, at);
+    *bill = bill_make(bills, account, at);
     return true;
+}
+
+bool bill_is_recorded(const struct bill *bill)
+{
+    return bill->at >= 0;
 }
 
 const struct keys_account *bill_account(const struct bill *bill)
@@ -263,8 +243,9 @@ bool bill_is_low(const struct bill *bill)
 void bill_end(struct bill *bill, int status, const char *code, struct slice target,
               int64_t first_ms, int64_t total_ms)
 {
+    if (!bill_is_recorded(bill))
+        return;
     struct journal_slot *slot = slot_of(bill->bills, bill->at);
-
     slot->status = status;
     slot->first_ms = first_ms;
     slot->total_ms = total_ms;
@@ -304,6 +285,11 @@ void bill_close(struct bill *bill)
     if (!bill)
         return;
     struct bills *bills = bill->bills;
+    if (!bill_is_recorded(bill)) {
+        bill_leave_unrecorded(bill);
+        release(bill);
+        return;
+    }
     struct journal_slot *slot = slot_of(bills, bill->at);
     fill_usage(slot, &bill->usage, bill->cost, bill->is_estimated);
     slot->number = bill->items;
@@ -356,7 +342,7 @@ bool bill_send(struct bill *bill, struct slice target, const struct bill_price *
     struct budget_refusal seen;
 
     *item = NULL;
-    if (!bill)
+    if (!bill || !bill_is_recorded(bill))
         return true;
     struct bills *bills = bill->bills;
     int at = take(bills, &bill->account, slot_of(bills, bill->at)->request);

@@ -54,11 +54,12 @@ bool bills_allow(const struct bills *bills, const struct keys_account *account, 
 
 /* ---- a request's ---- */
 
-/* False: refusal says why.  True with *bill NULL: it goes unrecorded, as no budget asks for a
- * record and there is no room for one. */
+/* False: refusal says why. */
 MUST_CHECK bool bill_open(struct bills *bills, const struct keys_account *account,
                           const struct bill_request *request, struct bill **bill,
                           struct bill_refusal *refusal);
+/* False: no budget asks for a record, and there is no room for one. */
+bool bill_is_recorded(const struct bill *bill);
 const struct keys_account *bill_account(const struct bill *bill);
 const char *bill_team(const struct bill *bill); /* NULL: none */
 int64_t bill_left(const struct bill *bill);     /* micro-dollars that may still be spent; -1: any */

@@ -274,12 +274,15 @@ bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, in
     return true;
 }
 
-bool budget_check(struct budget *budget, const struct journal_slot *slot, int64_t tokens,
+bool budget_check(struct budget *budget, const struct budget_loose *loose, int64_t tokens,
                   int64_t now_us, int64_t wall_s, struct budget_refusal *refusal)
 {
+    const struct journal_slot slot = {.account = loose->account, .team = loose->team};
     struct budget_change change;
 
-    begin(&change, budget, slot, wall_s);
+    begin(&change, budget, &slot, wall_s);
+    for (int i = 0; i < change.count; i++)
+        change.money[i].inflight += loose->at_once[i];
     if (!pass(&change, tokens, now_us, wall_s, refusal))
         return false;
     budget_unlock(budget);

@@ -35,6 +35,11 @@ struct budget_refusal { /* the first of key and team that is in the way */
     int64_t wait_us;      /* until it is worth to ask again; -1: not known */
 };
 
+struct budget_loose { /* a request that nobody records */
+    int32_t account, team;
+    int64_t at_once[2]; /* of the account and of the team: others that are under way here */
+};
+
 struct budget_purse { /* as it stands; a plain value */
     int64_t spent;    /* in the window that runs */
     int64_t reserved, inflight;
@@ -65,8 +70,8 @@ int budget_sit(struct budget *budget);
 bool budget_enter(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,
                   int64_t now_us, int64_t wall_s, struct budget_refusal *refusal);
 /* The same of one that is not recorded, and does not leave: it counts as a request of this minute,
- * but not among those at once. */
-bool budget_check(struct budget *budget, const struct journal_slot *slot, int64_t tokens,
+ * but among those at once only for who asks. */
+bool budget_check(struct budget *budget, const struct budget_loose *loose, int64_t tokens,
                   int64_t now_us, int64_t wall_s, struct budget_refusal *refusal);
 /* It is over, having used so many. */
 void budget_leave(struct budget *budget, int seat, struct journal_slot *slot, int64_t tokens,

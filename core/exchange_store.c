@@ -8,7 +8,8 @@
 /* What the bill does not know the ledger has no row of. */
 static bool is_stored(const struct exchange *x, const struct config *config)
 {
-    return x->account.store_s && config->store_s && x->request.bill && x->world->rings;
+    return x->account.store_s && config->store_s && x->request.bill &&
+           bill_is_recorded(x->request.bill) && x->world->rings;
 }
 
 void exchange_store(struct exchange *x)

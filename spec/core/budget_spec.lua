@@ -28,6 +28,11 @@ describe("budget", function()
     return made
   end
 
+  --- A request of the same, unrecorded, beside so many.
+  local function loose(of_key, of_team)
+    return ffi.new("struct budget_loose", { 1, 2, { of_key, of_team } })
+  end
+
   local function reserve(amount, at)
     local made = slot { is_attempt = 1, reserved = amount }
     return C.budget_reserve(budget, seat, made, at or 0, refusal) and made or nil
@@ -156,11 +161,23 @@ describe("budget", function()
   it("holds to its rates what goes unrecorded", function()
     put(2, { rpm = 2 })
     assert.is_truthy(enter(0, 0))
-    assert.is_true(C.budget_check(budget, slot(), 0, 0, 0, refusal))
-    assert.is_false(C.budget_check(budget, slot(), 0, 0, 0, refusal))
+    assert.is_true(C.budget_check(budget, loose(0, 0), 0, 0, 0, refusal))
+    assert.is_false(C.budget_check(budget, loose(0, 0), 0, 0, 0, refusal))
     assert.equal(C.BUDGET_RPM, refusal.word)
     assert.is_nil(enter(0, 0))
     assert.equal(1, tonumber(purse(2).inflight))
+  end)
+
+  it("counts what goes unrecorded among those at once, as far as it is told", function()
+    put(1, { concurrent = 3 })
+    put(2, { concurrent = 4 })
+    assert.is_truthy(enter(0, 0))
+    assert.is_true(C.budget_check(budget, loose(1, 2), 0, 0, 0, refusal))
+    assert.is_false(C.budget_check(budget, loose(2, 2), 0, 0, 0, refusal))
+    assert.same({ C.BUDGET_CONCURRENT, 1 }, { refusal.word, refusal.number })
+    assert.is_false(C.budget_check(budget, loose(1, 3), 0, 0, 0, refusal))
+    assert.same({ C.BUDGET_CONCURRENT, 2 }, { refusal.word, refusal.number })
+    assert.equal(1, tonumber(purse(1).inflight))
   end)
 
   it("counts requests of a minute for the team as well", function()

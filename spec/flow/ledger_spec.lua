@@ -394,6 +394,33 @@ describe("the ledger", function()
     support.remove_folder(data)
   end)
 
+  it("holds to its concurrency what goes unrecorded, and shows policies whose it is", function()
+    local support = require("spec.support.gateway")
+    local data = support.folder { journal = "a file where the folder of journals would be" }
+    start { more = ledger.CONFIG .. ("data = %q,"):format(data), models = [[
+      default = waterfall { "first/first-model" },
+      mine = function(req)
+        return req:reply(200, { team = req.key.team, env = req.key.labels.env })
+      end,]] }
+    ledger.ask(gateway, "teams", "add", "--name", "search", "--concurrent", "2")
+    local alice = ledger.key(gateway, "alice", "--team", "search", "--concurrent", "1",
+      "--label", "env=prod")
+    local bob = ledger.key(gateway, "bob", "--team", "search")
+    local clients, connections = { ask(alice) }, { first:take() }
+    assert.matches("'alice' may make 1 requests at once", ask(alice):read_response().body, 1, true)
+    clients[2], connections[2] = ask(bob), first:take()
+    assert.matches("'search' may make 2 requests at once", ask(bob):read_response().body, 1, true)
+    connections[1]:respond(200, ledger.answer(1, 1), CLOSE)
+    assert.equal(200, clients[1]:read_response().status)
+    assert.same({ team = "search", env = "prod" }, ask(alice, { model = "mine" })
+      :read_response().json)
+    clients[2]:close()
+    connections[2]:wait_closed()
+    assert.equal(200, serve(alice, 1, 1).status)
+    gateway:stop()
+    support.remove_folder(data)
+  end)
+
   describe("sums up", function()
     before_each(function()
       start()
