@@ -177,6 +177,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
     *bill = NULL;
     if (!bills_allow(bills, account, request->model)) {
         bill_refuse_model(bills, account, request->model, refusal);
+        bill_record_refusal(bills, account, request, refusal);
         return false;
     }
     int64_t tokens = request->tokens < TOKENS_MAX ? request->tokens : TOKENS_MAX;
@@ -191,6 +192,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
                       slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
         bill_refuse(bills, &seen, seen.number != account->number, refusal);
+        bill_record_refusal(bills, account, request, refusal);
         return false;
     }
     journal_set(bills->journal, at, SLOT_OPEN);

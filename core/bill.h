@@ -27,6 +27,7 @@ struct bill_refusal { /* for the client */
     int status;
     const char *type, *code;
     const char *param; /* the member that it is about, or NULL */
+    const char *word;  /* that the ledger has for it, or NULL */
     char message[320];
     int retry_s; /* 0: not said */
 };

@@ -9,7 +9,7 @@
 
 struct tally;
 
-enum { BILL_LIMITS = BUDGET_CONCURRENT + 1 };
+enum { BILL_LIMITS = BUDGET_CONCURRENT + 1, BILL_RECORDED = 256 };
 
 struct bills {
     struct keys *keys;
@@ -20,6 +20,7 @@ struct bills {
     int64_t retry_at_us;
     int32_t *loose;    /* by account: unrecorded requests under way; NULL: there were none yet */
     int64_t say_at_us; /* when the log may be told again that there is no room */
+    int64_t recorded_us[BILL_RECORDED]; /* when a refusal was recorded last; 0: none was */
     struct tally *refused[2][BILL_LIMITS], *unavailable, *unrecorded; /* NULL: not counted */
 };
 
@@ -53,3 +54,9 @@ void bill_refuse_model(const struct bills *bills, const struct keys_account *acc
 /* There is no room to record it.  False: it goes unrecorded, as no budget asks for a record. */
 bool bill_refuse_unrecorded(struct bills *bills, const struct keys_account *account,
                             struct bill_refusal *out);
+
+/* ---- bill_record.c ---- */
+
+/* A row of a request that was refused, if one is due. */
+void bill_record_refusal(struct bills *bills, const struct keys_account *account,
+                         const struct bill_request *request, const struct bill_refusal *refusal);

@@ -94,6 +94,14 @@ void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is
     static const char *const limits[] = {[BUDGET_RPM] = "requests a minute",
                                          [BUDGET_TPM] = "tokens a minute",
                                          [BUDGET_CONCURRENT] = "requests at once"};
+    static const char *const words[2][BILL_LIMITS] = {{[BUDGET_SPENT] = "insufficient_quota",
+                                                       [BUDGET_RPM] = "key_rpm",
+                                                       [BUDGET_TPM] = "key_tpm",
+                                                       [BUDGET_CONCURRENT] = "key_concurrent"},
+                                                      {[BUDGET_SPENT] = "insufficient_quota",
+                                                       [BUDGET_RPM] = "team_rpm",
+                                                       [BUDGET_TPM] = "team_tpm",
+                                                       [BUDGET_CONCURRENT] = "team_concurrent"}};
     const char *whose = is_team ? "team" : "key";
     struct keys_account account = {0};
 
@@ -105,6 +113,7 @@ void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is
         refuse_for_now(out, "what this key may do is being changed; try again");
         return;
     }
+    out->word = words[is_team][seen->word];
     if (seen->wait_us >= 0)
         out->retry_s =
             seen->wait_us / 1000000 < 86400 ? (int)((seen->wait_us + 999999) / 1000000) : 86400;
@@ -143,7 +152,8 @@ void bill_refuse_model(const struct bills *bills, const struct keys_account *acc
     *out = (struct bill_refusal){.status = 403,
                                  .type = "invalid_request_error",
                                  .code = "model_not_allowed",
-                                 .param = "model"};
+                                 .param = "model",
+                                 .word = is_team ? "team_model" : "key_model"};
     snprintf(
         out->message, sizeof out->message,
         "the %s '%s' may not ask for the model '%.*s'; GET /v1/models lists those that this key "

@@ -26,6 +26,7 @@ set(PARSERS
   core/period.c
   core/bill.c
   core/bill_refusal.c
+  core/bill_record.c
   core/bill_unrecorded.c
   core/quota.c
   core/lane.c

@@ -94,6 +94,8 @@ static void log_request(struct exchange *x, int status, const char *code)
     log_bool(&line, "stream", x->request.stream);
     log_int(&line, "status", status);
     log_str(&line, "code", code);
+    if (x->refused)
+        log_str(&line, "message", x->refused);
     if (x->committed)
         log_text(&line, "target", attempt_target(x->attempt));
     log_int(&line, "attempts", (int64_t)x->trail.count);
@@ -389,6 +391,7 @@ static bool open_bill(struct exchange *x)
     if (!x->account.number ||
         bill_open(x->world->bills, &x->account, &request, &x->request.bill, &no))
         return true;
+    x->refused = no.message;
     refuse(x, &(struct answer_error){.status = no.status,
                                      .type = no.type,
                                      .code = no.code,

@@ -54,11 +54,12 @@ struct exchange {
     int64_t flushed_us; /* a stream's last batch of events */
     struct tally_batch between;
     enum exchange_state state;
-    bool failed;    /* a filter failed: the stream ends */
-    bool erred;     /* a filter failed, whatever followed */
-    bool filtering; /* a filter waits, with the event or answer kept in waiting */
-    bool hides;     /* what waits is not for the client */
-    bool unended;   /* it was the stream's last, and no blank line ended it */
+    bool failed;         /* a filter failed: the stream ends */
+    const char *refused; /* while it is answered so: why its key may not; borrowed */
+    bool erred;          /* a filter failed, whatever followed */
+    bool filtering;      /* a filter waits, with the event or answer kept in waiting */
+    bool hides;          /* what waits is not for the client */
+    bool unended;        /* it was the stream's last, and no blank line ended it */
     struct buf waiting;
     bool committed;           /* the attempt's answer is the client's */
     struct said *said;        /* by the stream; NULL: it does not go on when it breaks */

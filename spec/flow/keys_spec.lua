@@ -181,6 +181,23 @@ describe("virtual keys", function()
     assert.matches("the team 'search' may make 3", err.message, 1, true)
   end)
 
+  it("leave a row of what was refused, one a second, which says what was in the way", function()
+    local bob = ledger.key(gateway, "bob", "--rpm", "1")
+    local carol = ledger.key(gateway, "carol", "--models", "fast")
+    assert.equal(200, serve(bob).status)
+    for _ = 1, 9 do assert.equal(429, (refusal(bob))) end
+    assert.equal(403, (refusal(carol)))
+    local list = ledger.ask(gateway, "requests", "--key", "bob", "--status", "429").requests
+    assert.is_true(#list >= 1 and #list < 9)
+    assert.same({ "key_rpm", "default", 0, 0 }, { list[1].code, list[1].model, list[1].cost,
+      list[1].attempts })
+    assert.equal("key_model", ledger.ask(gateway, "requests", "--key", "carol").requests[1].code)
+    local shown = ledger.ask(gateway, "keys", "show", "bob")
+    assert.same({ 0, 0 }, { shown.in_flight, shown.reserved })
+    assert.truthy(gateway:wait_log("event=request", "code=rate_limit_exceeded",
+      "the key 'bob' may make 1 requests a minute"))
+  end)
+
   it("make so many tokens a minute, however many a request says that it wants", function()
     local headers = ledger.key(gateway, "alice", "--tpm", "1000")
     local client = ask(headers, { max_tokens = 1000000000, n = 3 })
