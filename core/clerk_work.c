@@ -49,7 +49,7 @@ struct office {
         bool is_left; /* its worker is dead */
     } group[GROUP];   /* slots that the transaction holds */
     size_t grouped;
-    int64_t look_at_us, turn_at_us, retry_at_us, health_at_us;
+    int64_t pass_at_us, look_at_us, turn_at_us, retry_at_us, health_at_us;
     bool has_failed; /* and the log knows */
 };
 
@@ -120,6 +120,18 @@ static bool pass(struct office *office)
         }
     }
     return write_group(office);
+}
+
+/* In the midst of an answer's making, on which workers are not to wait. */
+static void breathe(void *arg)
+{
+    struct office *office = arg;
+    int64_t now_us = loop_now_us();
+
+    if (now_us < office->pass_at_us || now_us < office->retry_at_us)
+        return;
+    pass(office);
+    office->pass_at_us = loop_now_us() + PASS_MS * (int64_t)1000;
 }
 
 /* ---- journals ---- */
@@ -392,9 +404,12 @@ static struct lua_clerk *open_lua(struct office *office)
         .budget = office->work->budget,
         .texts = office->texts,
         .settle = settle_now,
+        .breathe = breathe,
         .arg = office,
     };
     struct lua_clerk *lua = lua_clerk_new(&settings, &problem);
+
+    ledger_on_wait(office->ledger, breathe, office);
 
     if (!lua) {
         struct log_line line = log_begin(LOG_ERROR, "clerk_failed");

@@ -69,6 +69,7 @@ set(GATEWAY
   core/supervisor.c
   core/remote.c
   core/remote_ledger.c
+  core/remote_list.c
   core/remote_help.c
   core/nearest.c
   core/clerk.c
@@ -79,6 +80,7 @@ set(GATEWAY
   core/archive.c
   core/clerk_texts.c
   core/lua_clerk.c
+  core/lua_purse.c
   core/lua_texts.c
   core/lua_usage.c
   core/worker.c

@@ -2,7 +2,9 @@
  *
  * WAL and synchronous=FULL: what was committed outlives a power failure.  Sums are kept by the
  * quarter of an hour, of which every time zone's day is made, and by the day, for whoever looks far
- * back; rows of one transaction are added up before they are added to these. */
+ * back; rows of one transaction are added up before they are added to these.  Whoever looks for
+ * a model, a target, a team or what was slow finds it, or that there is none, in one index of all
+ * in order of time, which costs a row's writing less than one for each would. */
 /* SPDX-License-Identifier: MIT */
 #include "ledger.h"
 #include "journal.h"
@@ -12,7 +14,12 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-enum { VERSION = 1 /* of the tables */, COLUMNS_MAX = 32, BUSY_MS = 10000 };
+enum {
+    VERSION = 1, /* of the tables */
+    COLUMNS_MAX = 32,
+    BUSY_MS = 10000,
+    PROGRESS_STEPS = 10000, /* about a millisecond */
+};
 
 static const char schema[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
@@ -28,7 +35,8 @@ static const char schema[] =
     " first_ms INTEGER, total_ms INTEGER, attempts INTEGER, prompt INTEGER, completion INTEGER,"
     " cached INTEGER, reasoning INTEGER, cost INTEGER NOT NULL, estimated INTEGER, generation"
     " INTEGER);"
-    "CREATE INDEX IF NOT EXISTS requests_time ON requests(time);"
+    "CREATE INDEX IF NOT EXISTS requests_what ON requests(time, model, target, team,"
+    " total_ms);"
     "CREATE INDEX IF NOT EXISTS requests_key ON requests(key, time);"
     "CREATE INDEX IF NOT EXISTS requests_failed ON requests(time) WHERE status <> 200 OR code <> "
     "'';"
@@ -45,7 +53,10 @@ static const char schema[] =
     " NOT NULL, model TEXT NOT NULL, target TEXT NOT NULL, requests INTEGER, errors INTEGER,"
     " attempts INTEGER, prompt INTEGER, completion INTEGER, cached INTEGER, reasoning INTEGER, cost"
     " INTEGER, estimated INTEGER, PRIMARY KEY(quarter, key, team, model, target)) WITHOUT ROWID;"
-    "DROP INDEX IF EXISTS sums_key;";
+    "CREATE INDEX IF NOT EXISTS accounts_team ON accounts(team, kind, name);"
+    "DROP INDEX IF EXISTS sums_key; DROP INDEX IF EXISTS requests_time;";
+static const char reading[] =
+    "PRAGMA query_only=1; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;";
 
 static const char add_request[] =
     "INSERT OR IGNORE INTO requests VALUES"
@@ -70,7 +81,10 @@ static const char add_day[] =
     " cost=cost+?13, estimated=estimated+?14";
 
 struct ledger {
-    sqlite3 *db;
+    sqlite3 *db, *reader;
+    sqlite3 *asked; /* of the two, last */
+    void (*on_wait)(void *arg);
+    void *wait_arg;
     sqlite3_stmt *request, *attempt, *sum, *day, *died;
     struct sums *sums;          /* of this transaction, not yet written */
     struct period_day last_day; /* of the sum before */
@@ -142,16 +156,41 @@ static bool check_version(struct ledger *ledger, struct buf *problem)
     return version <= VERSION;
 }
 
+static bool open_one(struct ledger *ledger, const char *path, sqlite3 **db)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    bool is_open = sqlite3_open_v2(path, db, flags, NULL) == SQLITE_OK;
+
+    ledger->asked = *db;
+    return is_open && sqlite3_busy_timeout(*db, BUSY_MS) == SQLITE_OK;
+}
+
+/* Called in the midst of a statement of the reader's; what it calls has the other connection. */
+static int on_progress(void *arg)
+{
+    struct ledger *ledger = arg;
+
+    if (ledger->on_wait)
+        ledger->on_wait(ledger->wait_arg);
+    return 0; /* go on */
+}
+
+void ledger_on_wait(struct ledger *ledger, void (*on_wait)(void *arg), void *arg)
+{
+    ledger->on_wait = on_wait;
+    ledger->wait_arg = arg;
+    sqlite3_progress_handler(ledger->reader, PROGRESS_STEPS, on_progress, ledger);
+}
+
 struct ledger *ledger_open(const char *path, struct buf *problem)
 {
     struct ledger *ledger = mem_new(sizeof *ledger);
     mode_t mask = umask(0077);
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
     ledger->sums = sums_new();
-    bool is_open = sqlite3_open_v2(path, &ledger->db, flags, NULL) == SQLITE_OK &&
-                   sqlite3_busy_timeout(ledger->db, BUSY_MS) == SQLITE_OK &&
-                   check_version(ledger, problem) && make(ledger);
+    bool is_open = open_one(ledger, path, &ledger->db) && check_version(ledger, problem) &&
+                   make(ledger) && open_one(ledger, path, &ledger->reader) &&
+                   sqlite3_exec(ledger->reader, reading, NULL, NULL, NULL) == SQLITE_OK;
     umask(mask);
     if (is_open)
         return ledger;
@@ -170,6 +209,7 @@ void ledger_close(struct ledger *ledger)
     sqlite3_finalize(ledger->sum);
     sqlite3_finalize(ledger->day);
     sqlite3_finalize(ledger->died);
+    sqlite3_close(ledger->reader);
     sqlite3_close(ledger->db);
     sums_free(ledger->sums);
     mem_free(ledger);
@@ -189,7 +229,7 @@ const char *ledger_problem(const struct ledger *ledger)
 {
     return is_gone(ledger) ? "ledger.db was removed, or another file took its place: put it back, "
                              "or start the gateway anew"
-                           : sqlite3_errmsg(ledger->db);
+                           : sqlite3_errmsg(ledger->asked);
 }
 
 static bool run(struct ledger *ledger, const char *sql)
@@ -199,6 +239,7 @@ static bool run(struct ledger *ledger, const char *sql)
 
 bool ledger_begin(struct ledger *ledger)
 {
+    ledger->asked = ledger->db;
     return !is_gone(ledger) && run(ledger, "BEGIN IMMEDIATE");
 }
 
@@ -432,14 +473,14 @@ static void give_row(sqlite3_stmt *statement, const struct names *names,
     give(arg, &row);
 }
 
-bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_value *values,
-                size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg)
+static bool ask(sqlite3 *db, const char *sql, const struct ledger_value *values, size_t count,
+                void (*row)(void *arg, const struct ledger_row *row), void *arg)
 {
     sqlite3_stmt *statement = NULL;
     struct names names = {0};
     int result;
 
-    if (is_gone(ledger) || sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL))
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL))
         return false;
     for (size_t i = 0; i < count; i++)
         bind_value(statement, (int)i + 1, &values[i]);
@@ -450,6 +491,22 @@ bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_valu
             give_row(statement, &names, row, arg);
     }
     return sqlite3_finalize(statement) == SQLITE_OK && result == SQLITE_DONE;
+}
+
+bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_value *values,
+                size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg)
+{
+    ledger->asked = ledger->db;
+    return !is_gone(ledger) && ask(ledger->db, sql, values, count, row, arg);
+}
+
+bool ledger_read(struct ledger *ledger, const char *sql, const struct ledger_value *values,
+                 size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg)
+{
+    bool is_read = !is_gone(ledger) && ask(ledger->reader, sql, values, count, row, arg);
+
+    ledger->asked = ledger->reader; /* who was called meanwhile asked the other */
+    return is_read;
 }
 
 int64_t ledger_last_id(const struct ledger *ledger)

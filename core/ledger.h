@@ -48,4 +48,9 @@ struct ledger_row {
 /* One statement with its parameters; row is called for each row, and may be NULL. */
 bool ledger_ask(struct ledger *ledger, const char *sql, const struct ledger_value *values,
                 size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg);
+/* The same of what only reads: on a connection of its own, where it sees the ledger as it was when
+ * the statement began.  What ledger_on_wait names is called every so often, and may write. */
+bool ledger_read(struct ledger *ledger, const char *sql, const struct ledger_value *values,
+                 size_t count, void (*row)(void *arg, const struct ledger_row *row), void *arg);
+void ledger_on_wait(struct ledger *ledger, void (*on_wait)(void *arg), void *arg);
 int64_t ledger_last_id(const struct ledger *ledger);

@@ -1,26 +1,26 @@
 /* lua_clerk.c -- functions for lua/weir/clerk*.lua; it is handed them as one table. */
 /* SPDX-License-Identifier: MIT */
 #include "lua_clerk.h"
-#include "budget.h"
 #include "embed.h"
 #include "ledger.h"
 #include "log.h"
-#include "loop.h"
 #include "lua_core.h"
+#include "lua_purse.h"
 #include "lua_texts.h"
 #include "lua_usage.h"
 #include "mem.h"
-#include "period.h"
 #include <luajit.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
-enum { VALUES_MAX = 32, KEY_BYTES = 20 /* 160 random bits */ };
+enum { VALUES_MAX = 32, KEY_BYTES = 20 /* 160 random bits */, HOOK_COUNT = 20000 };
+
+static const char CLERK[] = "weir.clerk"; /* in the registry, for on_count */
 
 struct lua_clerk {
     lua_State *L;
     struct lua_clerk_settings with;
+    bool is_reading; /* who asks changes nothing */
     int module_ref;
 };
 
@@ -55,8 +55,11 @@ static void give_row(void *arg, const struct ledger_row *row)
     lua_call(L, 1, 0);
 }
 
-/* each(function(row), sql, value …) */
-static int ledger_each(lua_State *L)
+typedef bool ledger_asks(struct ledger *ledger, const char *sql, const struct ledger_value *values,
+                         size_t count, void (*row)(void *arg, const struct ledger_row *row),
+                         void *arg);
+
+static int ask(lua_State *L, ledger_asks *asks)
 {
     struct lua_clerk *clerk = clerk_of(L);
     struct ledger_value values[VALUES_MAX];
@@ -74,8 +77,29 @@ static int ledger_each(lua_State *L)
             values[i].text.ptr = lua_tolstring(L, 3 + i, &values[i].text.len);
         }
     }
-    if (!ledger_ask(clerk->with.ledger, luaL_checkstring(L, 2), values, (size_t)count, give_row, L))
+    if (!asks(clerk->with.ledger, luaL_checkstring(L, 2), values, (size_t)count, give_row, L))
         return luaL_error(L, "ledger: %s", ledger_problem(clerk->with.ledger));
+    return 0;
+}
+
+/* each(function(row), sql, value …) */
+static int ledger_each(lua_State *L)
+{
+    return ask(L, clerk_of(L)->is_reading ? ledger_read : ledger_ask);
+}
+
+/* aside(function(row), sql, value …): of what reads long, while rows are written */
+static int ledger_aside(lua_State *L)
+{
+    return ask(L, ledger_read);
+}
+
+/* breathe(): between parts of what takes long; rows are written if it is time */
+static int ledger_breathe(lua_State *L)
+{
+    struct lua_clerk *clerk = clerk_of(L);
+
+    clerk->with.breathe(clerk->with.arg);
     return 0;
 }
 
@@ -197,99 +221,6 @@ static int keys_secret(lua_State *L)
     return 1;
 }
 
-/* ---- budgets ---- */
-
-static int64_t now_s(void)
-{
-    return (int64_t)loop_wall_seconds();
-}
-
-/* purse(id) -> { spent, reserved, inflight, starts, renews, total } */
-static int budget_purse_of(lua_State *L)
-{
-    int32_t number = account_at(L, 1);
-    struct budget_purse purse = budget_look(clerk_of(L)->with.budget, number, now_s());
-    const struct {
-        const char *name;
-        int64_t number;
-    } members[] = {
-        {"spent", purse.spent},     {"reserved", purse.reserved}, {"inflight", purse.inflight},
-        {"starts", purse.starts_s}, {"renews", purse.renews_s},   {"total", purse.total},
-    };
-
-    lua_createtable(L, 0, 6);
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        lua_pushnumber(L, (double)members[i].number);
-        lua_setfield(L, -2, members[i].name);
-    }
-    return 1;
-}
-
-/* set_purse(id, { total, spent, starts, renews, next }) -> false: something was spent meanwhile */
-static int budget_set_purse(lua_State *L)
-{
-    int32_t number = account_at(L, 1);
-
-    lua_remove(L, 1);
-    struct budget_purse purse = {
-        .total = (int64_t)number_in(L, "total"),
-        .spent = (int64_t)number_in(L, "spent"),
-        .starts_s = (int64_t)number_in(L, "starts"),
-        .renews_s = (int64_t)number_in(L, "renews"),
-        .next_s = (int64_t)number_in(L, "next"),
-    };
-    lua_pushboolean(L, budget_set(clerk_of(L)->with.budget, number, &purse));
-    return 1;
-}
-
-/* arm(id): what was told of its budget is told again */
-static int budget_arm_purse(lua_State *L)
-{
-    budget_arm(clerk_of(L)->with.budget, account_at(L, 1));
-    return 0;
-}
-
-/* renew(id, starts, renews, next) -> false: another window runs there */
-static int budget_renew_purse(lua_State *L)
-{
-    struct budget_purse window = {.starts_s = (int64_t)luaL_checknumber(L, 2),
-                                  .renews_s = (int64_t)luaL_checknumber(L, 3),
-                                  .next_s = (int64_t)luaL_checknumber(L, 4)};
-
-    lua_pushboolean(L, budget_renew(clerk_of(L)->with.budget, account_at(L, 1), &window, now_s()));
-    return 1;
-}
-
-/* window(period, time) -> when it began, when it ends, when the next one ends: in TZ */
-static int clock_window(lua_State *L)
-{
-    const char *period = luaL_checkstring(L, 1);
-    bool is_endless = strcmp(period, "total") == 0;
-    int64_t at = (int64_t)luaL_checknumber(L, 2);
-
-    for (int later = 0; later < 3; later++)
-        lua_pushnumber(L, is_endless ? 0 : (double)period_start(period, at, later));
-    return 3;
-}
-
-/* date(format, time): in TZ */
-static int clock_date(lua_State *L)
-{
-    time_t at = (time_t)luaL_checknumber(L, 2);
-    struct tm tm;
-    char text[64];
-
-    localtime_r(&at, &tm);
-    lua_pushlstring(L, text, strftime(text, sizeof text, luaL_checkstring(L, 1), &tm));
-    return 1;
-}
-
-static int clock_now(lua_State *L)
-{
-    lua_pushnumber(L, loop_wall_seconds());
-    return 1;
-}
-
 /* ---- JSON ---- */
 
 static int json_decode(lua_State *L)
@@ -354,28 +285,24 @@ static void push_host(lua_State *L, struct lua_clerk *clerk)
 {
     static const luaL_Reg functions[] = {
         {"array", json_array},
-        {"date", clock_date},
+        {"aside", ledger_aside},
+        {"breathe", ledger_breathe},
         {"decode", json_decode},
         {"digest", keys_digest},
         {"each", ledger_each},
         {"encode", json_encode},
         {"id", ledger_id},
-        {"now", clock_now},
         {"publish", keys_publish},
         {"publish_digest", keys_publish_digest},
-        {"purse", budget_purse_of},
-        {"arm", budget_arm_purse},
-        {"renew", budget_renew_purse},
         {"secret", keys_secret},
-        {"set_purse", budget_set_purse},
         {"settle", ledger_settle},
-        {"window", clock_window},
         {NULL, NULL},
     };
 
     lua_newtable(L);
     lua_pushlightuserdata(L, clerk);
     luaL_setfuncs(L, functions, 1);
+    lua_purse_open(L, clerk->with.budget);
     lua_texts_open(L, clerk->with.texts);
     lua_usage_open(L, clerk->with.ledger, clerk->with.keys);
 }
@@ -384,6 +311,8 @@ static int open_all(lua_State *L)
 {
     struct lua_clerk *clerk = lua_touserdata(L, 1);
 
+    lua_setfield(L, LUA_REGISTRYINDEX, CLERK);
+    lua_pushlightuserdata(L, clerk);
     luaL_openlibs(L); /* which turns the compiler on */
     /* weir.service forbids memory that becomes code. */
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -451,12 +380,32 @@ void lua_clerk_turn(struct lua_clerk *clerk)
     call(clerk, "turn", 0, 0);
 }
 
+/* Every so many instructions of an answer's making, about a millisecond. */
+static void on_count(lua_State *L, lua_Debug *debug)
+{
+    (void)debug;
+    lua_getfield(L, LUA_REGISTRYINDEX, CLERK);
+    struct lua_clerk *clerk = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    clerk->with.breathe(clerk->with.arg);
+}
+
+/* Who only asks waits while rows are written; a change is made in one go. */
+static void set_reading(struct lua_clerk *clerk, bool is_reading)
+{
+    clerk->is_reading = is_reading;
+    lua_sethook(clerk->L, is_reading ? on_count : NULL, is_reading ? LUA_MASKCOUNT : 0, HOOK_COUNT);
+}
+
 bool lua_clerk_answer(struct lua_clerk *clerk, struct slice request, struct buf *out)
 {
     size_t len;
 
     lua_pushlstring(clerk->L, request.ptr, request.len);
-    if (!call(clerk, "answer", 1, 1))
+    set_reading(clerk, request.len > 4 && memcmp(request.ptr, "GET ", 4) == 0);
+    bool is_made = call(clerk, "answer", 1, 1);
+    set_reading(clerk, false);
+    if (!is_made)
         return false;
     const char *text = lua_tolstring(clerk->L, -1, &len);
     buf_add(out, (struct slice){text, len});

@@ -18,7 +18,8 @@ struct lua_clerk_settings { /* all borrowed */
     struct keys *keys;
     struct budget *budget;
     struct clerk_texts *texts;
-    bool (*settle)(void *arg); /* writes what workers have closed */
+    bool (*settle)(void *arg);  /* writes what workers have closed */
+    void (*breathe)(void *arg); /* the same, if it was not done just now */
     void *arg;
 };
 

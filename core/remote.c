@@ -95,14 +95,47 @@ static bool exchange(int fd, struct slice request, struct buf *answer)
     return len == 0 && answer->len > sizeof "HTTP/1.1 200";
 }
 
-static int take_answer(const struct buf *answer, struct buf *out)
+/* The value of a header, which the gateway writes in lower case; an empty slice: it has none. */
+static struct slice header_of(struct slice head, const char *name)
+{
+    char begin[64];
+    size_t len = (size_t)snprintf(begin, sizeof begin, "\r\n%s: ", name);
+    const char *at = memmem(head.ptr, head.len, begin, len);
+    const char *end = head.ptr + head.len;
+
+    if (!at)
+        return (struct slice){NULL, 0};
+    const char *line = memmem(at + len, (size_t)(end - at) - len, "\r\n", 2);
+    return (struct slice){at + len, (size_t)((line ? line : end) - at) - len};
+}
+
+/* 0: it is not whole. */
+static int take_answer(struct remote *remote, const struct buf *answer, struct buf *out)
 {
     const char *body = memmem(answer->ptr, answer->len, "\r\n\r\n", 4);
 
     if (!body)
         return 0;
-    buf_add(out, (struct slice){body + 4, answer->len - (size_t)(body + 4 - answer->ptr)});
+    struct slice head = {answer->ptr, (size_t)(body + 2 - answer->ptr)};
+    struct slice len = header_of(head, "content-length"), next = header_of(head, "x-weir-next");
+    struct slice rest = {body + 4, answer->len - (size_t)(body + 4 - answer->ptr)};
+    if (len.len && strtoull(len.ptr, NULL, 10) > rest.len)
+        return 0;
+    snprintf(remote->next, sizeof remote->next, "%.*s", (int)next.len, next.len ? next.ptr : "");
+    buf_add(out, rest);
     return (int)strtol(answer->ptr + sizeof "HTTP/1.1", NULL, 10);
+}
+
+void remote_escape(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        bool is_plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+                        (*text >= '0' && *text <= '9') || strchr("-._~,", *text);
+        if (is_plain)
+            buf_add_char(out, *text);
+        else
+            buf_add_format(out, "%%%02X", (unsigned char)*text);
+    }
 }
 
 int remote_ask(struct remote *remote, const char *request, struct slice body, struct buf *out)
@@ -121,7 +154,7 @@ int remote_ask(struct remote *remote, const char *request, struct slice body, st
     buf_add_text(&bytes, "\r\n");
     buf_add(&bytes, body);
     if (exchange(fd, buf_slice(&bytes), &answer))
-        status = take_answer(&answer, out);
+        status = take_answer(remote, &answer, out);
     close(fd);
     buf_free(&answer);
     buf_free(&bytes);

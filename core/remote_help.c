@@ -14,7 +14,9 @@
 
 static const char accounts[] =
     "weir keys add NAME [options]     make a key, and print it this once\n"
-    "weir keys list [--csv]           all of them\n"
+    "weir keys list [--csv]           all of them; --team T (or none), --state active, expired or\n"
+    "                                 revoked, --name BEGIN: only such; --limit 50, --after NAME:\n"
+    "                                 so many, those behind that name\n"
     "weir keys show NAME              one, with what it has spent and what is left\n"
     "weir keys set NAME [options]     change what the options name, and nothing else\n"
     "weir keys rotate NAME            a new key of that name; the old one still works for "

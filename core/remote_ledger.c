@@ -7,15 +7,17 @@
 #include "nearest.h"
 #include "remote.h"
 #include "remote_help.h"
+#include "remote_list.h"
 #include <stdarg.h>
 #include <stdio.h>
 
 struct words { /* of a command line */
     struct remote remote;
-    const char *command, *verb, *name;
+    const char *command, *verb, *name, *after;
     struct buf query, body, labels;
     bool as_json, as_csv;
-    bool texts; /* of one request */
+    bool texts;     /* of one request */
+    bool has_limit; /* one page, not all of them */
 };
 
 /* What is wrong with a command line; the help is long, and would hide it. */
@@ -37,19 +39,6 @@ static bool is(const char *text, const char *other)
     return text && strcmp(text, other) == 0;
 }
 
-/* As a part of a path or a query: RFC 3986. */
-static void add_escaped(struct buf *out, const char *text)
-{
-    for (; *text; text++) {
-        bool is_plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
-                        (*text >= '0' && *text <= '9') || strchr("-._~,", *text);
-        if (is_plain)
-            buf_add_char(out, *text);
-        else
-            buf_add_format(out, "%%%02X", (unsigned char)*text);
-    }
-}
-
 static void add_member(struct buf *out, const char *name, const char *value)
 {
     buf_add_char(out, out->len ? ',' : '{');
@@ -61,9 +50,9 @@ static void add_member(struct buf *out, const char *name, const char *value)
 static void add_option(struct words *words, const char *name, const char *value)
 {
     buf_add_char(&words->query, words->query.len ? '&' : '?');
-    add_escaped(&words->query, name);
+    remote_escape(&words->query, name);
     buf_add_char(&words->query, '=');
-    add_escaped(&words->query, value);
+    remote_escape(&words->query, value);
     if (is(name, "label")) {
         buf_add_char(&words->labels, words->labels.len ? ',' : '[');
         json_quote(&words->labels, slice_of(value));
@@ -103,8 +92,11 @@ static int read_option(struct words *words, const char *word, const char *next)
         words->remote.socket_path = value;
     else if (is(name, "--config"))
         words->remote.config_path = value;
+    else if (is(name, "--after"))
+        words->after = value;
     else
         add_option(words, name + 2, value);
+    words->has_limit = words->has_limit || is(name, "--limit");
     return equals ? 1 : 2;
 }
 
@@ -197,6 +189,11 @@ static int check_words(struct words *words)
     return EXIT_OK;
 }
 
+static bool is_whole_list(const struct words *words)
+{
+    return is(words->verb, "list") && is_accounts(words) && !words->has_limit;
+}
+
 /* "POST /keys/alice/revoke" */
 static void add_request(struct words *words, struct buf *out)
 {
@@ -207,7 +204,7 @@ static void add_request(struct words *words, struct buf *out)
     buf_add_text(out, words->command);
     if (words->name) {
         buf_add_char(out, '/');
-        add_escaped(out, words->name);
+        remote_escape(out, words->name);
     }
     if (is_act)
         buf_add_format(out, "/%s", words->verb);
@@ -215,6 +212,8 @@ static void add_request(struct words *words, struct buf *out)
         buf_add_text(out, "/texts");
     if (words->as_csv)
         add_option(words, "format", "csv");
+    if (words->after && !is_whole_list(words))
+        add_option(words, "after", words->after);
     if (!is_post)
         buf_add(out, buf_slice(&words->query));
     buf_add_char(out, '\0');
@@ -231,6 +230,11 @@ static int ask(struct words *words, const char *request)
     }
     buf_add_text(&words->body, words->body.len ? "}" : "{}");
     words->remote.wants_json = words->as_json;
+    if (is_whole_list(words))
+        return remote_list(&words->remote, request, words->after,
+                           words->as_json  ? REMOTE_JSON
+                           : words->as_csv ? REMOTE_CSV
+                                           : REMOTE_LINES);
     int status = remote_ask(&words->remote, request, buf_slice(&words->body), &said);
     bool well = status == 200 || status == 201;
     if (!status)

@@ -63,7 +63,7 @@ struct sums *usage_new(struct ledger *ledger, const struct usage_question *quest
                    question->of_days ? "days" : "sums", (long long)question->quarter,
                    (long long)question->ends);
     buf_add_char(&sql, '\0');
-    bool is_read = ledger_ask(ledger, sql.ptr, NULL, 0, on_row, &reading);
+    bool is_read = ledger_read(ledger, sql.ptr, NULL, 0, on_row, &reading);
     buf_free(&sql);
     if (is_read)
         return reading.sums;

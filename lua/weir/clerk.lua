@@ -23,6 +23,9 @@ local WORDS = { [200] = "OK", [201] = "Created", [400] = "Bad Request", [404] = 
   [405] = "Method Not Allowed", [409] = "Conflict", [500] = "Internal Server Error",
   [503] = "Service Unavailable" }
 local FORMATS = { json = true, csv = true }
+--- How wide the columns of a list are that comes in pages, unless something is wider.
+local WIDTHS = { name = 20, team = 12, models = 12, budget = 12, spent = 8, left = 8, renews = 10,
+  expires = 10 }
 
 ---@param host table what lua_clerk.c gives
 return function(host)
@@ -32,13 +35,18 @@ return function(host)
   local serve = {} -- by the names in clerk_routes.lua
 
   --- Rows as they were asked for: under a name in JSON, as CSV, or as a table for people, with
-  --- other columns where these are named.
-  local function rows(request, list, columns, name, people)
+  --- other columns where these are named. Where more follow, next is the value of the option that
+  --- asks for them, more.
+  local function rows(request, list, columns, name, people, next, more)
     local format = request.query.format
     if format and not FORMATS[format] then refuse(400, "format: must be csv or json") end
-    if format == "csv" then return 200, text.csv(list, columns), "text/csv" end
-    if request.wants_text and not format then return 200, text.table(list, people or columns) end
-    return 200, { [name] = list }
+    if format == "csv" then return 200, text.csv(list, columns), "text/csv", next end
+    if not request.wants_text or format then
+      return 200, { [name] = list, next = next }, nil, next
+    end
+    local body = text.table(list, people or columns, (next or request.query.after) and WIDTHS)
+    if next then body = body .. ("more: %s %s\n"):format(more, next) end
+    return 200, body, nil, next
   end
 
   local function account(request, status, row)
@@ -47,8 +55,9 @@ return function(host)
   end
 
   function serve.list(request)
-    return rows(request, keys.list(request.kind), LIST, request.kind .. "s",
-      request.kind == "team" and TEAMS or KEYS)
+    local list, next = keys.list(request.kind, request.query)
+    return rows(request, list, LIST, request.kind .. "s", request.kind == "team" and TEAMS or KEYS,
+      next, "--after")
   end
 
   function serve.add(request) return account(request, 201, keys.add(request.kind, request.body)) end
@@ -69,13 +78,7 @@ return function(host)
 
   function serve.requests(request)
     local list, columns, next = usage.requests(request.query)
-    local status, body, kind = rows(request, list, columns, "requests", REQUESTS)
-    if type(body) == "table" then
-      body.next = next
-    elseif next and not kind then
-      body = body .. ("more: --before %s\n"):format(next)
-    end
-    return status, body, kind
+    return rows(request, list, columns, "requests", REQUESTS, next, "--before")
   end
 
   function serve.request(request)
@@ -105,21 +108,21 @@ return function(host)
 
   --- The whole answer to the bytes of a request.
   function clerk.answer(bytes)
-    local ok, status, body, kind = pcall(function()
+    local ok, status, body, kind, next = pcall(function()
       local request = clerk_request.read(bytes, host)
       return serve[request.serve](request)
     end)
-    local allow = ""
+    local more = ok and next and ("x-weir-next: %s\r\n"):format(next) or ""
     if not ok then
       local refusal = fault(status)
       status = refusal.status
-      allow = refusal.allow and ("allow: %s\r\n"):format(refusal.allow) or ""
+      more = refusal.allow and ("allow: %s\r\n"):format(refusal.allow) or ""
       body = clerk_request.wants_text(bytes) and refusal.message .. "\n"
         or { error = refusal.message }
     end
     if type(body) == "table" then body, kind = host.encode(body), "application/json" end
     return ("HTTP/1.1 %d %s\r\ncontent-type: %s\r\n%scontent-length: %d\r\nconnection: close\r\n"
-      .. "\r\n%s"):format(status, WORDS[status] or "Answer", kind or "text/plain", allow, #body,
+      .. "\r\n%s"):format(status, WORDS[status] or "Answer", kind or "text/plain", more, #body,
       body)
   end
 

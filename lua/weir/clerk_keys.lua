@@ -1,15 +1,17 @@
 --- clerk_keys.lua -- keys and teams: what may be said of them, their rows, the table of workers.
+local page = require("weir.clerk_page")
 local refuse = require("weir.clerk_refuse")
 local when = require("weir.clerk_when")
 local words = require("weir.clerk_words")
 local suggest = require("weir.suggest")
 
-local FEW = 20 -- windows that are cheaper to sum up one by one
+local PAGE = 100 -- keys, or teams
 local GRACE = 24 * 3600 -- seconds that a rotated key still works
 
 ---@param host table what lua_clerk.c gives
 return function(host)
-  local keys = {}
+  local windows = require("weir.clerk_windows")(host)
+  local keys = { turn = windows.turn }
 
   local function ask(sql, ...)
     local rows = {}
@@ -43,85 +45,13 @@ return function(host)
     return fits
   end
 
-  --- The sum of the window that runs, once nobody spends while it is read; false: somebody always
-  --- does, or the ledger cannot be written.
-  local function settle_window(row)
-    local starts, renews, next = host.window(row.period or "total", host.now())
-    for _ = 1, 50 do
-      local total = host.purse(row.id).total
-      local is_all = host.settle()
-      local sum = ask(("SELECT sum(cost) AS spent FROM %s WHERE %s = ?1 AND quarter >= ?2")
-        :format(starts == 0 and "days" or "sums", row.kind), row.id, starts / 900)[1]
-      local purse = { total = total, spent = sum.spent or 0, starts = starts, renews = renews,
-        next = next }
-      if is_all and host.set_purse(row.id, purse) then return true end
-    end
-    return false
-  end
-
-  --- All at once, with one sum for each period. Gives those that somebody spent of meanwhile.
-  local function load_windows(rows)
-    local now = host.now()
-    local late, totals = {}, {}
-    for i, row in ipairs(rows) do totals[i] = host.purse(row.id).total end
-    local is_all = host.settle()
-    local spent = {}
-    local used = {}
-    for _, row in ipairs(rows) do used[row.period or "total"] = true end
-    for period in pairs(used) do
-      local starts, renews, next = host.window(period, now)
-      local key, team = {}, {}
-      spent[period] = { starts = starts, renews = renews, next = next, key = key, team = team }
-      local of_days = period == "total" -- of which there are fewer rows: all have the same sum
-      host.sums(function(row)
-        key[row.key] = (key[row.key] or 0) + row.cost
-        team[row.team] = (team[row.team] or 0) + row.cost
-      end, of_days, starts, math.huge, "key", "team")
-    end
-    for i, row in ipairs(rows) do
-      local window = spent[row.period or "total"]
-      local is_set = host.set_purse(row.id, { total = totals[i],
-        spent = window[row.kind][row.id] or 0, starts = window.starts, renews = window.renews,
-        next = window.next })
-      if not (is_set and is_all) then late[#late + 1] = row end
-    end
-    return late
-  end
-
   function keys.load(is_again)
     local rows = {}
     host.each(function(row)
       publish(row)
       rows[#rows + 1] = { id = row.id, kind = row.kind, period = row.period }
     end, "SELECT * FROM accounts ORDER BY kind DESC")
-    if not is_again then load_windows(rows) end
-  end
-
-  local known = {} -- each period's window, as far as workers were told
-
-  --- Those whose window nobody told in time, as after a night's sleep; false: not all could be.
-  local function mend_windows(rows)
-    local is_done = true
-    if #rows > FEW then rows = load_windows(rows) end
-    for _, row in ipairs(rows) do is_done = settle_window(row) and is_done end
-    return is_done
-  end
-
-  --- A window ended: workers have begun the next by themselves; they are told when that one ends.
-  --- In another time zone than before other windows run.
-  function keys.turn()
-    for _, period in ipairs { "day", "week", "month" } do
-      local starts, renews, next = host.window(period, host.now())
-      local window = starts .. "-" .. renews
-      if known[period] ~= window then
-        local wrong = {}
-        for _, row in ipairs(ask("SELECT id, kind, period FROM accounts WHERE period = ?1",
-          period)) do
-          if not host.renew(row.id, starts, renews, next) then wrong[#wrong + 1] = row end
-        end
-        if mend_windows(wrong) then known[period] = window end
-      end
-    end
+    if not is_again then windows.load(rows) end
   end
 
   -- ---- what people say ----
@@ -231,13 +161,20 @@ return function(host)
 
   local function time(at) return at and at > 0 and host.date("%Y-%m-%dT%H:%M:%S%z", at) or nil end
 
-  local function show(row, teams)
+  ---@param id number
+  ---@return string
+  function keys.name_of(id)
+    local row = not host.name(id) and ask("SELECT name FROM accounts WHERE id = ?1", id)[1]
+    return host.name(id) or row and row.name or "-"
+  end
+
+  local function show(row)
     local purse, now = host.purse(row.id), host.now()
     local labels = {}
     for name, value in (row.labels or ""):gmatch("([^=\n]+)=([^\n]*)\n") do labels[name] = value end
     return {
       id = row.id, name = row.name, kind = row.kind, prefix = row.prefix,
-      state = state_of(row, now), team = teams[row.team], labels = labels,
+      state = state_of(row, now), team = row.team and keys.name_of(row.team), labels = labels,
       models = row.models and list_of(row.models, "[^,]+") or nil,
       rpm = row.rpm, tpm = row.tpm, concurrent = row.concurrent,
       budget = row.budget, period = row.period, soft = row.soft,
@@ -248,32 +185,52 @@ return function(host)
     }
   end
 
-  local function team_names()
-    local names = {}
-    host.each(function(row) names[row.id] = row.name end,
-      "SELECT id, name FROM accounts WHERE kind = 'team'")
-    return names
-  end
-
-  ---@param id number
-  ---@return string
-  function keys.name_of(id)
-    local row = ask("SELECT name FROM accounts WHERE id = ?1", id)[1]
-    return row and row.name or "-"
-  end
-
   local function shown(id)
     local row = ask("SELECT * FROM accounts WHERE id = ?1", id)[1]
-    return show(row, team_names())
+    return show(row)
   end
 
   -- ---- what is asked ----
 
-  function keys.list(kind)
-    local list, teams = {}, team_names()
-    host.each(function(row) list[#list + 1] = show(row, teams) end,
-      "SELECT * FROM accounts WHERE kind = ?1 ORDER BY name", kind)
-    return host.array(list)
+  local STATE = {
+    active = "revoked IS NULL AND (expires IS NULL OR expires > ?)",
+    expired = "revoked IS NULL AND expires <= ?",
+    revoked = "revoked <= ?",
+  }
+
+  --- What a row is filtered by: a condition and its values.
+  local FILTER = {
+    after = function(name) return "name > ?", name end,
+    name = function(begin) return "name >= ? AND name < ?", begin, begin .. "\127" end,
+    state = function(state)
+      if not STATE[state] then refuse(400, "state: must be active, expired or revoked") end
+      return STATE[state], host.now()
+    end,
+    team = function(name)
+      if name == "none" then return "team IS NULL" end
+      return "team = ?", find("team", name).id
+    end,
+  }
+
+  --- A page of them by their names, and the last name where there are more.
+  ---@param kind string
+  ---@param query table
+  ---@return table[], string|nil
+  function keys.list(kind, query)
+    local where, values, list = { "kind = ?" }, { kind }, {}
+    for name, filter in pairs(FILTER) do
+      if query[name] then
+        local found = { filter(query[name]) }
+        where[#where + 1] = found[1]
+        for i = 2, #found do values[#values + 1] = found[i] end
+      end
+    end
+    local limit = page.limit(query, PAGE)
+    host.each(function(row) list[#list + 1] = show(row) end, "SELECT * FROM accounts WHERE "
+      .. table.concat(where, " AND ") .. " ORDER BY name LIMIT " .. limit + 1, unpack(values))
+    local has_more = #list > limit
+    list[limit + 1] = nil
+    return host.array(list), has_more and list[limit].name or nil
   end
 
   function keys.show(kind, name) return shown(find(kind, name).id) end
@@ -292,7 +249,7 @@ return function(host)
       update(row.id, { revoked = math.floor(host.now()) })
       refuse(409, "there is no room for more keys")
     end
-    settle_window(row)
+    windows.begin(row)
     local answer = shown(row.id)
     answer.key = secret
     return answer
@@ -304,7 +261,7 @@ return function(host)
     update(before.id, columns)
     local row = ask("SELECT * FROM accounts WHERE id = ?1", before.id)[1]
     publish(row)
-    if row.period ~= before.period then settle_window(row) end
+    if row.period ~= before.period then windows.settle(row) end
     if columns.store ~= nil then -- what is there ends with it, at once where it is "none"
       if not host.shorten_texts(row.id, columns.store or 0) then
         refuse(500, "store: no more is stored; what is there cannot be removed now: try again")

@@ -10,13 +10,14 @@ local function with(...)
 end
 
 return {
-  { "GET", "/keys", "list", kind = "key", query = { "format" } },
+  { "GET", "/keys", "list", kind = "key", query = { "team", "state", "name", "limit", "after",
+    "format" } },
   { "POST", "/keys", "add", kind = "key", members = with("name", "team", "expires", "store") },
   { "GET", "/keys/{name}", "show", kind = "key" },
   { "POST", "/keys/{name}", "set", kind = "key", members = with("team", "expires", "store") },
   { "POST", "/keys/{name}/rotate", "rotate", kind = "key", members = { "grace" } },
   { "POST", "/keys/{name}/revoke", "revoke", kind = "key" },
-  { "GET", "/teams", "list", kind = "team", query = { "format" } },
+  { "GET", "/teams", "list", kind = "team", query = { "name", "limit", "after", "format" } },
   { "POST", "/teams", "add", kind = "team", members = with("name") },
   { "GET", "/teams/{name}", "show", kind = "team" },
   { "POST", "/teams/{name}", "set", kind = "team", members = with() },

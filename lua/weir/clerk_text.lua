@@ -58,10 +58,16 @@ local function number_columns(rows, columns)
   return are
 end
 
---- Rows under their names, each column as wide as it must be.
-function text.table(rows, columns)
+--- Rows under their names, each column as wide as it must be, and as least says: it is one page
+--- of several.
+---@param rows table[]
+---@param columns string[]
+---@param least table<string, number>|nil
+---@return string
+function text.table(rows, columns, least)
   if #rows == 0 then return "none\n" end
   local widths, lines, cells = {}, {}, {}
+  for i, name in ipairs(columns) do widths[i] = least and least[name] end
   for y, row in ipairs(rows) do
     cells[y] = {}
     for i, name in ipairs(columns) do cells[y][i] = brief_cell(name, row[name], row) end

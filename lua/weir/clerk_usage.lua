@@ -1,4 +1,5 @@
 --- clerk_usage.lua -- what was used and spent, and by which requests.
+local page = require("weir.clerk_page")
 local refuse = require("weir.clerk_refuse")
 local suggest = require("weir.suggest")
 local when = require("weir.clerk_when")
@@ -8,8 +9,8 @@ local ORDER = { "key", "team", "model", "target", "day" }
 local BY = { key = true, team = true, model = true, target = true, day = true }
 local SUMS = { "requests", "errors", "attempts", "prompt", "completion", "cached", "reasoning",
   "cost", "estimated" }
-local PAGE, MOST = 50, 1000
-local MOST_SUMS = 50000 -- while the clerk writes them down it takes no rows from the workers
+local PAGE = 50 -- requests
+local MOST_SUMS = 50000 -- for whoever has asked, an answer of 15 MB; the clerk has as much
 local QUARTERS = 2 * 86400 + 1 -- seconds for which sums are exact to a quarter of an hour
 
 ---@param host table what lua_clerk.c gives
@@ -29,15 +30,6 @@ return function(host, find)
       or math.min(ends, host.now()) - days * 86400
     if ends <= since then refuse(400, "until: must be later than since") end
     return since, ends
-  end
-
-  --- A whole number between the two.
-  local function count_of(query, name, least, most)
-    local number = query[name]:match("^%d+$") and tonumber(query[name])
-    if not number or number < least or number > most then
-      refuse(400, ("%s: must be a whole number from %d to %d"):format(name, least, most))
-    end
-    return number
   end
 
   local function by_of(query)
@@ -143,7 +135,7 @@ return function(host, find)
     end,
     code = function(name) return "code = ?" .. (name ~= "" and FAILED or ""), name end,
     status = function(_, query)
-      local status = count_of(query, "status", 0, 599)
+      local status = page.count(query, "status", 0, 599)
       return "status = ?" .. (status ~= 200 and FAILED or ""), status
     end,
   }
@@ -171,7 +163,7 @@ return function(host, find)
       where[#where + 1] = "(time, id) < (?, ?)"
       values[#values + 1], values[#values + 2] = cursor_of(query.before)
     end
-    local limit, list, next = query.limit and count_of(query, "limit", 1, MOST) or PAGE, {}, nil
+    local limit, list, next = page.limit(query, PAGE), {}, nil
     host.settle()
     host.each(function(row) list[#list + 1] = dress(row) end,
       REQUEST .. "WHERE " .. table.concat(where, " AND ") .. " ORDER BY time DESC, id DESC LIMIT "

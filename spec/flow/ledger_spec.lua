@@ -211,8 +211,8 @@ describe("the ledger", function()
       local renews = show("alice").renews
       libc.C.kill(ledger.clerk(gateway), libc.SIGKILL)
       gateway:wait_log("event=clerk_died")
-      local deadline, status = libc.deadline(), nil
-      repeat status = ledger.run(gateway, "keys", "show", "alice")
+      local deadline = libc.deadline()
+      repeat local status = ledger.run(gateway, "keys", "show", "alice")
       until status == 0 or libc.now() > deadline
       assert.equal(renews, show("alice").renews)
     end)

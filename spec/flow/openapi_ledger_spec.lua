@@ -14,7 +14,7 @@ local paths = described.document.paths
 local SOUND = { format = "csv", by = "team,model,day", since = "4w", ["until"] = "14d",
   slower = "10s", key = "alice", team = "search",
   model = "default", target = "first/m", status = "200", code = "timeout", limit = "1000",
-  before = "1700000000000000-req_0" }
+  name = "al", state = "active", after = "a", before = "1700000000000000-req_0" }
 
 local function operation(method, path) return paths[path][method:lower()] end
 
@@ -106,6 +106,10 @@ describe("docs/openapi.yaml on the ledger", function()
       { 400, "limit: must be", "GET", "/requests", "?limit=0" },
       { 400, "limit: must be", "GET", "/requests", "?limit=1001" },
       { 400, "limit: comes twice", "GET", "/requests", "?limit=1&limit=2" },
+      { 400, "limit: must be a whole number from 1 to 1000", "GET", "/keys", "?limit=x" },
+      { 400, "state: must be active, expired or revoked", "GET", "/keys", "?state=gone" },
+      { 404, "no team is called 'x'", "GET", "/keys", "?team=x" },
+      { 400, "state: no such parameter here", "GET", "/teams", "?state=active" },
       { 400, "status: must be a whole number from 0 to 599", "GET", "/requests", "?status=abc" },
       { 400, "before: must be what an answer gave as next", "GET", "/requests", "?before=x" },
       { 400, "since: must be a time ago", "GET", "/requests", "?since=now" },
