@@ -129,7 +129,8 @@ __attribute__((noinline)) static void gate_of(struct bench *bench, int i)
 /* Behind the last byte. */
 __attribute__((noinline)) static void settle_of(struct bench *bench, int i)
 {
-    static const struct bill_outcome outcome = {.usage = {400, 300, 0, 0},
+    static const struct bill_outcome outcome = {.usage = {400, 300, 700, 0, 0},
+                                                .told_cost = -1,
                                                 .was_sent = true,
                                                 .status = 200,
                                                 .first_ms = 300,

@@ -141,6 +141,14 @@ void attempt_fail_or_end(struct attempt *attempt, enum err err, const char *phas
     }
 }
 
+/* The larger of each: usage may come in every message. */
+void attempt_note_usage(struct attempt *attempt, const struct chunk *chunk)
+{
+    chunk_usage_merge(&attempt->usage, &chunk->count);
+    if (chunk->cost > attempt->told_cost)
+        attempt->told_cost = chunk->cost;
+}
+
 static void fail_with_body(struct attempt *attempt)
 {
     struct chunk chunk;
@@ -150,7 +158,7 @@ static void fail_with_body(struct attempt *attempt)
         fault.body.len = ERROR_BODY_MAX;
     attempt->refused = true;
     if (chunk_read(fault.body, &chunk) == ERR_OK) /* some charge for these, and say so */
-        chunk_usage_merge(&attempt->usage, &chunk.count);
+        attempt_note_usage(attempt, &chunk);
     attempt_fail(attempt, &fault);
 }
 
@@ -243,7 +251,7 @@ void attempt_finish_plain(struct attempt *attempt)
         attempt_fail_or_end(attempt, ERR_BAD_RESPONSE, "body",
                             "JSON came where a stream was asked for");
     } else {
-        chunk_usage_merge(&attempt->usage, &chunk.count);
+        attempt_note_usage(attempt, &chunk);
         attempt->said_bytes = attempt->told_bytes = (int64_t)chunk.said;
         attempt->state = READY;
         attempt->commit_us = attempt->shown_us = loop_now_us() - attempt->started_us;
@@ -327,6 +335,7 @@ struct attempt *attempt_new(const struct attempt_new *made)
     attempt->stream = made->call.stream;
     attempt->hides_usage = made->call.add_usage;
     attempt->usage = chunk_usage_none();
+    attempt->told_cost = -1;
     attempt->commit = made->commit;
     attempt->open_us = attempt->commit_us = attempt->shown_us = -1;
     attempt->started_us = loop_now_us();
@@ -378,6 +387,11 @@ struct bill_item *attempt_item(const struct attempt *attempt)
 int64_t attempt_said_bytes(const struct attempt *attempt)
 {
     return attempt->said_bytes + attempt->held_bytes;
+}
+
+int64_t attempt_told_cost(const struct attempt *attempt)
+{
+    return attempt->told_cost;
 }
 
 int64_t attempt_untold_bytes(const struct attempt *attempt)

@@ -71,6 +71,8 @@ struct chunk_usage attempt_usage(const struct attempt *attempt);
  * whole. */
 int64_t attempt_said_bytes(const struct attempt *attempt);
 int64_t attempt_untold_bytes(const struct attempt *attempt);
+/* What its usage says that it cost, in micro-dollars; -1: nothing. */
+int64_t attempt_told_cost(const struct attempt *attempt);
 /* An error came in place of an answer, whatever the status. */
 bool attempt_was_refused(const struct attempt *attempt);
 struct transfer *attempt_transfer(const struct attempt *attempt); /* for its head; NULL when over */

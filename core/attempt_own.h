@@ -25,6 +25,7 @@ struct attempt {
     struct chunk_usage usage;
     int64_t said_bytes, held_bytes; /* of text; in what is held it is met once more later */
     int64_t told_bytes;             /* of these, when a usage told of the answer last */
+    int64_t told_cost;              /* micro-dollars; -1: no usage said that */
     int64_t deadline_us;            /* of the whole request */
     int64_t started_us, open_us, commit_us;
     int64_t shown_us;   /* to the first event that a client has something to show for; -1 */
@@ -56,6 +57,7 @@ void attempt_fail(struct attempt *attempt, const struct attempt_fault *fault);
 void attempt_end(struct attempt *attempt, const struct attempt_fault *fault);
 void attempt_fail_or_end(struct attempt *attempt, enum err err, const char *phase,
                          const char *message);
+void attempt_note_usage(struct attempt *attempt, const struct chunk *chunk);
 /* What was held is the whole answer, as it seems. */
 void attempt_finish_plain(struct attempt *attempt);
 

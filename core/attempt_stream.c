@@ -27,7 +27,7 @@ static void count(struct attempt *attempt, const struct chunk *chunk)
     *said += (int64_t)chunk->said;
     if (chunk->count.completion >= 0 && chunk->count.completion >= attempt->usage.completion)
         attempt->told_bytes = attempt_said_bytes(attempt);
-    chunk_usage_merge(&attempt->usage, &chunk->count);
+    attempt_note_usage(attempt, chunk);
 }
 
 /* What the stream is like so far; the owner hears of it after the batch. */

@@ -333,6 +333,8 @@ static int64_t cost_of_need(const struct bill_price *price, struct bill_need nee
     struct bill_price dearest = *price;
     struct chunk_usage usage = {.prompt = need.prompt, .completion = need.completion};
 
+    if (dearest.cached > dearest.input)
+        dearest.input = dearest.cached;
     if (dearest.reasoning > dearest.output)
         dearest.output = dearest.reasoning;
     return bill_cost(&dearest, &usage);
@@ -419,6 +421,18 @@ static bool reckon(const struct bill_item *item, const struct bill_outcome *outc
     return !has_prompt || !has_answer || outcome->untold_bytes > 0;
 }
 
+/* A provider that says what it charges knows best, unless weir.lua says otherwise; of what came
+ * after it said so it knows nothing yet. */
+static int64_t cost_of(const struct bill_item *item, const struct bill_outcome *outcome,
+                       const struct chunk_usage *usage)
+{
+    int64_t cost = bill_cost(&item->price, usage);
+
+    if (outcome->told_cost < 0 || item->price.is_own)
+        return cost;
+    return outcome->untold_bytes > 0 && cost > outcome->told_cost ? cost : outcome->told_cost;
+}
+
 static void add_up(struct bill *bill, const struct journal_slot *slot,
                    const struct chunk_usage *usage)
 {
@@ -438,7 +452,7 @@ int64_t bill_item_end(struct bill_item *item, const struct bill_outcome *outcome
     struct bills *bills = item->bill->bills;
     struct journal_slot *slot = slot_of(bills, item->at);
     bool is_estimated = reckon(item, outcome, &usage);
-    int64_t cost = bill_cost(&item->price, &usage);
+    int64_t cost = cost_of(item, outcome, &usage);
     fill_usage(slot, &usage, cost, is_estimated);
     slot->status = outcome->status;
     slot->first_ms = outcome->first_ms;
@@ -454,7 +468,8 @@ int64_t bill_item_end(struct bill_item *item, const struct bill_outcome *outcome
 
 void bill_item_drop(struct bill_item *item)
 {
-    struct bill_outcome outcome = {.usage = chunk_usage_none(), .first_ms = -1, .total_ms = -1};
+    struct bill_outcome outcome = {
+        .usage = chunk_usage_none(), .told_cost = -1, .first_ms = -1, .total_ms = -1};
 
     bill_item_end(item, &outcome);
 }

@@ -17,6 +17,7 @@ struct tallies;
 
 struct bill_price { /* micro-dollars for a million tokens; all 0: free, or not known */
     int64_t input, cached, output, reasoning;
+    bool is_own; /* weir.lua's */
 };
 
 struct bill_need { /* tokens that an attempt may use */
@@ -84,6 +85,7 @@ void bill_item_note(struct bill_item *item, const char *code); /* what came of i
 struct bill_outcome {
     struct chunk_usage usage;
     int64_t said_bytes;   /* of what the model wrote, as far as it came */
+    int64_t told_cost;    /* by a provider that says what it charges; -1: not said */
     int64_t untold_bytes; /* of these, that no usage told of, as the answer was cut */
     bool was_sent;
     bool was_refused; /* an error came in place of an answer */

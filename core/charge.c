@@ -154,6 +154,7 @@ void charge_end(struct limits *limits, struct attempt *attempt)
     struct bill_outcome outcome = {
         .usage = attempt_usage(attempt),
         .said_bytes = attempt_said_bytes(attempt),
+        .told_cost = attempt_provider(attempt)->reports_cost ? attempt_told_cost(attempt) : -1,
         .untold_bytes = attempt_untold_bytes(attempt),
         .was_sent = attempt_was_sent(attempt),
         .was_refused = attempt_was_refused(attempt),

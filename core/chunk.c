@@ -7,8 +7,10 @@
 #include "chunk.h"
 #include "json.h"
 #include "json_plain.h"
+#include <stdlib.h>
 
-enum { TOKENS_MAX = 1000000000 }; /* of one answer; models take millions */
+enum { TOKENS_MAX = 1000000000 };    /* of one answer; models take millions */
+static const double COST_MAX = 1e12; /* micro-dollars: a million dollars */
 
 struct walk { /* what is known before the message has been seen whole */
     struct json json;
@@ -31,6 +33,8 @@ static void read_finish(struct walk *walk);
 static void read_x_groq(struct walk *walk);
 static void read_usage(struct walk *walk);
 static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *number);
+static int64_t read_cost_detail(struct walk *walk);
+static int64_t read_cost(struct walk *walk);
 static int64_t read_count(struct walk *walk);
 static int64_t read_number(struct walk *walk);
 static bool is_filled_list(struct slice value);
@@ -58,7 +62,7 @@ static inline bool is_text(struct slice value)
 
 enum err chunk_read(struct slice data, struct chunk *chunk)
 {
-    const struct chunk nothing = {.choices = -1, .count = chunk_usage_none()};
+    const struct chunk nothing = {.choices = -1, .cost = -1, .count = chunk_usage_none()};
     struct walk walk = {.json = json_init(data), .chunk = chunk};
     size_t offset;
 
@@ -330,6 +334,8 @@ static void read_usage(struct walk *walk)
     if (!json_open_object(&walk->json))
         return;
     const char *from = json->ptr - 1;
+    int64_t cost = -1, own = -1;
+    bool is_own = false;
     *count = chunk_usage_none();
     while (json_next_member(json, &name)) {
         if (named(walk, name, "prompt_tokens"))
@@ -342,7 +348,14 @@ static void read_usage(struct walk *walk)
             read_usage_detail(walk, "cached_tokens", &count->cached);
         else if (named(walk, name, "completion_tokens_details"))
             read_usage_detail(walk, "reasoning_tokens", &count->reasoning);
+        else if (named(walk, name, "cost"))
+            cost = read_cost(walk);
+        else if (named(walk, name, "is_byok"))
+            is_own = slice_is(json_skip(json), "true");
+        else if (named(walk, name, "cost_details"))
+            own = read_cost_detail(walk);
     }
+    walk->chunk->cost = cost >= 0 && is_own && own > 0 ? cost + own : cost;
     walk->chunk->usage = (struct slice){from, (size_t)(json->ptr - from)};
 }
 
@@ -355,6 +368,34 @@ static void read_usage_detail(struct walk *walk, const char *wanted, int64_t *nu
     while (json_next_member(&walk->json, &name))
         if (named(walk, name, wanted))
             *number = read_count(walk);
+}
+
+/* What whoever brought a key of its own pays there, beside the cost
+ * (https://openrouter.ai/docs/use-cases/usage-accounting). */
+static int64_t read_cost_detail(struct walk *walk)
+{
+    struct slice name;
+    int64_t cost = -1;
+
+    if (!json_open_object(&walk->json))
+        return -1;
+    while (json_next_member(&walk->json, &name))
+        if (named(walk, name, "upstream_inference_cost"))
+            cost = read_cost(walk);
+    return cost;
+}
+
+/* Dollars, as micro-dollars, rounded up but for what the binary fraction adds. */
+static int64_t read_cost(struct walk *walk)
+{
+    struct slice value = json_skip(&walk->json);
+    char text[64] = {0};
+
+    if (value.len == 0 || value.len >= sizeof text || *value.ptr < '0' || *value.ptr > '9')
+        return -1;
+    memcpy(text, value.ptr, value.len);
+    double micro = strtod(text, NULL) * 1e6;
+    return micro <= COST_MAX ? (int64_t)(micro + 0.999999) : -1;
 }
 
 /* What no answer has is a mistake: then nothing is known. */

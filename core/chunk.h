@@ -43,6 +43,7 @@ struct chunk {
     bool calls_tool;     /* a piece of a tool call is in it, beside what else it says */
     int choices; /* how many choices: 0 for "choices": []; -1 when there is no such member */
     struct chunk_usage count; /* numbers of usage */
+    int64_t cost;             /* that usage says: micro-dollars; -1: it does not */
     size_t said;              /* bytes of all that is said, in every choice: texts, tool calls */
 };
 

@@ -179,6 +179,7 @@ static void read_provider(lua_State *L, struct provider *provider)
     provider->base_url = text_of(L, "base_url");
     provider->timeout = timeouts_of(L);
     provider->done_required = text_is(L, "done", "required");
+    provider->reports_cost = flag_of(L, "reports_cost");
     provider->include_usage = flag_of(L, "include_usage");
     read_keys_of(L, provider);
     read_headers(L, &provider->headers, &provider->header_count);

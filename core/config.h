@@ -42,6 +42,7 @@ struct provider {
     size_t drop_count;
     struct timeouts timeout;
     bool done_required;    /* a stream without [DONE] is cut, even after a finish_reason */
+    bool reports_cost;     /* its usage says what it charges, in dollars */
     bool include_usage;    /* it understands stream_options.include_usage */
     struct origin *origin; /* the upstream's; made by the worker */
     struct meter *meter;   /* like origin; NULL: none is made */

@@ -198,8 +198,9 @@ static struct bill_price price_of(lua_State *L, const struct policy *policy,
     lua_pushlstring(L, send->model.ptr, send->model.len);
     lua_call(L, 3, 1);
     if (lua_istable(L, -1))
-        price = (struct bill_price){price_in(L, "input"), price_in(L, "cached"),
-                                    price_in(L, "output"), price_in(L, "reasoning")};
+        price =
+            (struct bill_price){price_in(L, "input"), price_in(L, "cached"), price_in(L, "output"),
+                                price_in(L, "reasoning"), price_in(L, "own") != 0};
     lua_pop(L, 1);
     return price;
 }

@@ -34,6 +34,7 @@
 #define attempt_new            sim_attempt_new
 #define attempt_open_stream    sim_attempt_open_stream
 #define attempt_open_us        sim_attempt_open_us
+#define attempt_note_usage     sim_attempt_note_usage
 #define attempt_pause          sim_attempt_pause
 #define attempt_provider       sim_attempt_provider
 #define attempt_resume         sim_attempt_resume
@@ -44,6 +45,7 @@
 #define attempt_take_body      sim_attempt_take_body
 #define attempt_target         sim_attempt_target
 #define attempt_timeouts       sim_attempt_timeouts
+#define attempt_told_cost      sim_attempt_told_cost
 #define attempt_transfer       sim_attempt_transfer
 #define attempt_untold_bytes   sim_attempt_untold_bytes
 #define attempt_usage          sim_attempt_usage

@@ -433,6 +433,7 @@ function weir.json.array(list) end
 ---@field drop string[]
 ---@field done "required"|"optional"
 ---@field include_usage boolean
+---@field reports_cost boolean its usage says what it charges: usage.cost, in dollars
 ---@field quota_formats weir.QuotaFormat[] which response headers carry which quota
 ---@field classify (fun(raw: table, said: table): table|nil)|nil
 ---@field retry_after (fun(raw: table, said: table): number|nil)|nil

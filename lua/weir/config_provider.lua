@@ -193,6 +193,7 @@ local function read_one(c, path, name, value, settings, tools)
     drop = module.drop or {},
     done = module.done or "optional",
     include_usage = module.include_usage ~= false,
+    reports_cost = module.reports_cost == true,
     classify = module.classify,
     retry_after = module.retry_after,
     ratelimit_headers = settings.ratelimit_headers,

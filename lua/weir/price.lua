@@ -7,8 +7,10 @@ local price = {}
 local function whole(dollars) return math.floor(dollars * 1e6 + 0.5) end
 
 ---@param entry { input: number, output: number, cached: number|nil, reasoning: number|nil }
-local function read(entry)
+---@param is_own boolean weir.lua's
+local function read(entry, is_own)
   return {
+    own = is_own and 1 or 0,
     input = whole(entry.input), output = whole(entry.output),
     cached = whole(entry.cached or entry.input),
     reasoning = whole(entry.reasoning or entry.output),
@@ -36,10 +38,10 @@ end
 ---@param name string the provider's
 ---@param type string the provider's
 ---@param model string
----@return table|nil
+---@return table|nil, boolean -- whether it is weir.lua's
 function price.find(own, name, type, model)
-  own = own or {}
-  return own[name .. "/" .. model] or own[model] or shipped(type, model)
+  local said = own and (own[name .. "/" .. model] or own[model])
+  return said or shipped(type, model), said ~= nil
 end
 
 --- The same as the core wants it, remembered for each target.
@@ -51,8 +53,8 @@ function price.finder(own)
     local target = name .. "/" .. model
     local found = known[target]
     if found == nil then
-      local entry = price.find(own, name, type, model)
-      found = entry and read(entry) or false
+      local entry, is_own = price.find(own, name, type, model)
+      found = entry and read(entry, is_own) or false
       if count < 1000 then known[target], count = found, count + 1 end -- clients name models too
     end
     return found or nil

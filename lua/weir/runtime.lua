@@ -221,7 +221,9 @@ end
 local function unpriced(settings, list)
   local price, missing = require("weir.price"), {}
   local types = {}
-  for _, provider in ipairs(settings.providers) do types[provider.name] = provider.type end
+  for _, provider in ipairs(settings.providers) do
+    types[provider.name] = not provider.reports_cost and provider.type
+  end
   for _, target in ipairs(list) do
     local name, model = target:match("^(.-)/(.*)$")
     local type = model ~= "*" and types[name]

@@ -369,6 +369,29 @@ describe("what a chunk says", function()
   end)
 end)
 
+describe("what a usage says that it cost", function()
+  local function cost(usage)
+    local chunk = ffi.new("struct chunk[1]")
+    assert.equal(C.ERR_OK, C.chunk_read(slice('{"usage":' .. usage .. "}"), chunk))
+    return tonumber(chunk[0].cost)
+  end
+
+  it("is read as micro-dollars, rounded up", function()
+    for usage, expected in pairs {
+      ['{}'] = -1, ['{"cost":null}'] = -1, ['{"cost":"0.1"}'] = -1, ['{"cost":-1}'] = -1,
+      ['{"cost":1e300}'] = -1, ['{"cost":0.' .. ("1"):rep(90) .. "}"] = -1,
+      ['{"cost":0}'] = 0, ['{"cost":0.95}'] = 950000, ['{"cost":0.00014}'] = 140,
+      ['{"cost":1.4e-4}'] = 140, ['{"cost":1E-9}'] = 1, ['{"cost":0.0000011}'] = 2,
+      ['{"cost":0.1,"is_byok":false,"cost_details":{"upstream_inference_cost":2}}'] = 100000,
+      ['{"cost_details":{"upstream_inference_cost":2},"is_byok":true,"cost":0.1}'] = 2100000,
+      ['{"cost":0.1,"is_byok":true,"cost_details":{"upstream_inference_cost":null}}'] = 100000,
+      ['{"cost":0.1,"is_byok":true,"cost_details":null}'] = 100000,
+    } do
+      assert.equal(expected, cost(usage), usage)
+    end
+  end)
+end)
+
 describe("chunk_usage_merge", function()
   it("keeps the larger of each number", function()
     local none = C.chunk_usage_none()

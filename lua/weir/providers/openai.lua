@@ -26,6 +26,7 @@ return {
 
   --- Whether it understands stream_options.include_usage.
   include_usage = true,
+  reports_cost = false,
 
   --- Which response headers carry which quota: quota.lua tells the members.
   quota_formats = {

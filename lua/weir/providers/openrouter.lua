@@ -42,6 +42,7 @@ return provider.extend("openai", {
   base_url = "https://openrouter.ai/api/v1",
   needs_key = "always",
   done = "required",
+  reports_cost = true, -- https://openrouter.ai/docs/use-cases/usage-accounting
   quota_formats = { -- on its own 429s alone; twenty a minute or so many a day
     { dimension = "rpm", longer = "rpd", header = "x-ratelimit-%s", scope = "key" },
   },
