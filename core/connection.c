@@ -9,6 +9,7 @@
 #include "connection.h"
 #include "address.h"
 #include "mem.h"
+#include "tls.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -246,6 +247,21 @@ static struct shard *shard_with_room(struct connections *all)
     return shard_new(all, last);
 }
 
+/* Amid a handshake that a provider asks for, TLS 1.2's, OpenSSL takes nothing to send, and libcurl
+ * says only "not now": the socket has room all the time, and the loop would never rest. */
+static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
+{
+    tls_refuse_renegotiation(context);
+    return CURLE_OK;
+}
+
+static bool has_openssl(void)
+{
+    const char *version = curl_version_info(CURLVERSION_NOW)->ssl_version;
+
+    return version && strncmp(version, "OpenSSL", 7) == 0;
+}
+
 static CURL *easy_new(struct connections *all)
 {
     CURL *easy = curl_easy_init();
@@ -260,6 +276,8 @@ static CURL *easy_new(struct connections *all)
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (trusted)
         curl_easy_setopt(easy, CURLOPT_CAINFO, trusted);
+    if (has_openssl())
+        curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver thread */
     /* as much as one read gives: a record of TLS; the buffer itself is freed once connected */
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);

@@ -186,6 +186,11 @@ static bool take_key(struct tls *tls, struct slice text)
     return taken;
 }
 
+void tls_refuse_renegotiation(void *context)
+{
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+}
+
 /* ---- connections ---- */
 
 struct bufferevent *tls_accept(struct tls *tls, struct event_base *base)

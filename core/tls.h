@@ -30,6 +30,10 @@ void tls_free(struct tls *tls); /* connections go on; accepts NULL */
 int64_t tls_ends(const struct tls *tls);
 const char *tls_subject(const struct tls *tls);
 
+/* Connections of that SSL_CTX, libcurl's, shake hands once: the peer that asks again is not heard.
+ */
+void tls_refuse_renegotiation(void *context);
+
 /* For a connection that will be accepted; bufferevent_free frees all of it. */
 struct bufferevent *tls_accept(struct tls *tls, struct event_base *base);
 

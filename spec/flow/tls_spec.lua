@@ -4,6 +4,8 @@
 local gateway = require("spec.support.gateway")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
+local socket = require("spec.support.socket")
+local tls = require("spec.support.tls")
 local world = require("spec.support.world")
 
 local MIB = 1024 * 1024
@@ -131,6 +133,27 @@ describe("a provider with TLS", function()
     client:close()
     assert.truthy(connection:wait_closed())
     started:wait_log("event=request", "status=499")
+  end)
+
+  -- Amid a handshake nothing can be written, though the socket would take it: the wait for its
+  -- answer would be a loop.
+  it("asks in vain for another handshake, and is sent the next request", function()
+    local listener = socket.listen()
+    first.url = ("https://localhost:%d/v1"):format(listener.port)
+    local started = w:gateway { env = { SSL_CERT_FILE = folder .. "/good.pem" } }
+    local client = started:chat()
+    local peer = listener:accept()
+    tls.secure(peer, { cert = folder .. "/good.pem", key = folder .. "/good.key", max = "1.2" })
+    peer:read_until("}]}")
+    local body = openai.answer()
+    peer:send(("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s")
+      :format(#body, body))
+    client:read_response()
+    peer:renegotiate()
+    started:chat { body = (openai.request():gsub("hi", ("x"):rep(8000), 1)) }
+    peer:receive_wire(8000)
+    peer:close()
+    listener:close()
   end)
 
   for case, certificates in pairs {

@@ -24,7 +24,14 @@ if not registry["weir.tls"] then -- FFI forgets nothing between spec files
     int SSL_set_fd(SSL *ssl, int fd);
     int SSL_set1_host(SSL *ssl, const char *name);
     int SSL_connect(SSL *ssl);
+    const void *TLS_server_method(void);
+    int SSL_CTX_use_certificate_file(SSL_CTX *context, const char *file, int type);
+    int SSL_CTX_use_PrivateKey_file(SSL_CTX *context, const char *file, int type);
+    int SSL_accept(SSL *ssl);
+    int SSL_renegotiate(SSL *ssl);
+    int SSL_do_handshake(SSL *ssl);
     int SSL_read(SSL *ssl, void *bytes, int room);
+    int SSL_peek(SSL *ssl, void *bytes, int room);
     int SSL_write(SSL *ssl, const void *bytes, int len);
     int SSL_shutdown(SSL *ssl);
     int SSL_get_error(const SSL *ssl, int result);
@@ -50,6 +57,7 @@ end
 
 local ssl = library()
 local WANT_READ, WANT_WRITE, ZERO_RETURN = 2, 3, 6
+local PEM = 1
 local SET_MIN, SET_MAX, SET_MODE = 123, 124, 33 -- commands of SSL_CTX_ctrl
 local VERSIONS = { ["1.0"] = 0x301, ["1.1"] = 0x302, ["1.2"] = 0x303, ["1.3"] = 0x304 }
 
@@ -69,7 +77,8 @@ function tls.make_certificate(folder, file, name, more)
 end
 
 local function context_of(options)
-  local context = ssl.SSL_CTX_new(ssl.TLS_client_method())
+  local method = options.key and ssl.TLS_server_method or ssl.TLS_client_method
+  local context = ssl.SSL_CTX_new(method())
   ssl.SSL_CTX_ctrl(context, SET_MODE, 3, nil) -- partial and moving writes
   for command, version in pairs { [SET_MIN] = options.min, [SET_MAX] = options.max } do
     ssl.SSL_CTX_ctrl(context, command, VERSIONS[version], nil)
@@ -77,6 +86,10 @@ local function context_of(options)
   if options.ca then
     assert(ssl.SSL_CTX_load_verify_locations(context, options.ca, nil) == 1, options.ca)
     ssl.SSL_CTX_set_verify(context, 1, nil)
+  end
+  if options.key then
+    assert(ssl.SSL_CTX_use_certificate_file(context, options.cert, PEM) == 1, options.cert)
+    assert(ssl.SSL_CTX_use_PrivateKey_file(context, options.key, PEM) == 1, options.key)
   end
   if options.alpn then ssl.SSL_CTX_set_alpn_protos(context, options.alpn, #options.alpn) end
   return context
@@ -88,12 +101,11 @@ local function reason()
   return text ~= nil and ffi.string(text) or "closed"
 end
 
-local function shake_hands(self, name)
+local function shake_hands(self, step)
   local deadline = libc.deadline()
-  if name then ssl.SSL_set1_host(self.ssl, name) end
   while true do
     ssl.ERR_clear_error()
-    local result = ssl.SSL_connect(self.ssl)
+    local result = step(self.ssl)
     if result == 1 then return true end
     local why = ssl.SSL_get_error(self.ssl, result)
     if why ~= WANT_READ and why ~= WANT_WRITE then return nil, reason() end
@@ -127,6 +139,18 @@ function Secure:try_send(bytes)
   return (why == WANT_WRITE or why == WANT_READ) and 0 or nil
 end
 
+--- Whether bytes are there; tickets of sessions are none.
+function Secure:is_readable()
+  ssl.ERR_clear_error()
+  return #self.buffer > 0 or ssl.SSL_peek(self.ssl, room, 1) > 0
+end
+
+function Secure:is_closed()
+  ssl.ERR_clear_error()
+  local count = ssl.SSL_peek(self.ssl, room, 1)
+  return count <= 0 and ssl.SSL_get_error(self.ssl, count) ~= WANT_READ
+end
+
 function Secure:close()
   if self.ssl then
     ssl.SSL_free(self.ssl)
@@ -134,6 +158,22 @@ function Secure:close()
     self.ssl = nil
   end
   socket.Socket.close(self)
+end
+
+--- As the server of a TLS 1.2 connection, asks for another handshake and waits for none.
+function Secure:renegotiate()
+  assert(ssl.SSL_renegotiate(self.ssl) == 1)
+  assert(ssl.SSL_do_handshake(self.ssl) == 1, "the question could not be sent")
+end
+
+--- Bytes as they are on the wire, past this end's TLS: at least so many.
+function Secure:receive_wire(count)
+  local got = 0
+  while got < count do
+    local bytes, why = socket.Socket.try_receive(self)
+    assert(bytes, ("%s after %d bytes of %d"):format(why, got, count))
+    got = got + #bytes
+  end
 end
 
 --- Says in order that no more comes.
@@ -159,7 +199,8 @@ end
 
 --- Gives a connected socket these methods, after a handshake; nil and why when there was none.
 ---@param self table a socket
----@param options { ca: string?, name: string?, min: string?, max: string?, alpn: string? }
+---@param options { ca: string?, name: string?, min: string?, max: string?, alpn: string?,
+---  cert: string?, key: string? } with key it is the server's end
 function tls.secure(self, options)
   self.context = context_of(options)
   self.ssl = ssl.SSL_new(self.context)
@@ -167,7 +208,8 @@ function tls.secure(self, options)
   for name, method in pairs(Secure) do
     self[name] = method
   end
-  local done, why = shake_hands(self, options.name)
+  if options.name then ssl.SSL_set1_host(self.ssl, options.name) end
+  local done, why = shake_hands(self, options.key and ssl.SSL_accept or ssl.SSL_connect)
   if done then return self end
   self:close()
   return nil, why
