@@ -180,6 +180,14 @@ static bool passes_whole(struct client *client, struct evbuffer *input, size_t f
     return false;
 }
 
+/* Behind a request that is being served: it is thrown away, but not for as long as that takes. */
+static void count_rubbish(struct client *client, size_t len)
+{
+    client->rubbish += len;
+    if (client->rubbish > PIPELINED_MAX)
+        shutdown(client->fd, SHUT_RDWR);
+}
+
 void client_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 {
     struct client *client = arg;
@@ -193,6 +201,8 @@ void client_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     if (client->state == REFUSED || client->state == ABORTING || client->state == WAITING ||
         client->refusal.status) {
         evbuffer_drain(input, evbuffer_get_length(input));
+        if (client->state != REFUSED) /* that one has a deadline */
+            count_rubbish(client, fresh);
     } else {
         if (client->state == READING && fresh == READ_ONCE && !client->is_secure) {
             size_t before = evbuffer_get_length(input);

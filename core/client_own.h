@@ -53,6 +53,7 @@ struct client {
     bool is_away;           /* it is turned away: what comes of its body is dropped, */
     const char *away;       /* and this is said */
     size_t away_bytes;      /* so much was */
+    size_t rubbish;         /* bytes dropped behind a refusal that waits for the answer before it */
     bool away_closes;       /* and the connection ends with that */
     TAILQ_ENTRY(client) waiting;
     char id[CLIENT_ID_LEN + 1];
