@@ -58,8 +58,20 @@ function gateway.remove_folder(path)
   lfs.rmdir(path)
 end
 
---- The same weir.lua with TLS, and the files that it takes.
-local function with_tls(config, files)
+--- The same weir.lua with TLS, no line of it moved.
+local function with_tls(config)
+  local member = 'return { tls = { cert = "spec.pem", key = "spec.key" },'
+  for _, place in ipairs { "^()return {", "(\n)return {", "([ \n])return {" } do
+    local secure, count = config:gsub(place, function(before)
+      return (type(before) == "string" and before or "") .. member
+    end, 1)
+    if count == 1 then return secure end
+  end
+  return config
+end
+
+--- The files that it takes.
+local function add_certificate(files)
   local tls = require("spec.support.tls")
   local folder = gateway.folder {}
   tls.make_certificate(folder, "spec", "localhost")
@@ -69,10 +81,10 @@ local function with_tls(config, files)
     file:close()
   end
   gateway.remove_folder(folder)
-  return (config:gsub("\nreturn {", '\nreturn { tls = { cert = "spec.pem", key = "spec.key" },', 1))
 end
 
---- Starts `weir serve` with this weir.lua and waits until it listens.
+--- Starts `weir serve` with this weir.lua and waits until it listens.  Its cut is how a client sees
+--- a stream end that is cut: over TLS there is no last word.
 ---@param config string
 ---@param options { env: table?, files: table?, under: string[]? }?
 function gateway.start(config, options)
@@ -82,7 +94,10 @@ function gateway.start(config, options)
     files[name] = text
   end
   local secure = os.getenv("WEIR_SPEC_TLS") and not config:find("tls = {", 1, true)
-  if secure then files["weir.lua"] = with_tls(config, files) end
+  if secure then
+    files["weir.lua"] = with_tls(config)
+    add_certificate(files)
+  end
   local folder = gateway.folder(files)
   local argv = {}
   for _, word in ipairs(options.under or {}) do
@@ -91,7 +106,9 @@ function gateway.start(config, options)
   for _, word in ipairs(gateway.command("serve", folder .. "/weir.lua")) do
     argv[#argv + 1] = word
   end
-  local self = setmetatable({ folder = folder, clients = {}, tls = secure and {} or nil }, Gateway)
+  local self = setmetatable({ folder = folder, clients = {},
+    is_secured = secure, tls = secure and {} or nil,
+    cut = secure and "reset" or "closed" }, Gateway)
   self.process = process.start(argv, options.env)
   local started, port = pcall(self.process.wait_for, self.process, "err", function(text)
     return tonumber(text:match("event=listening[^\n]*address=\"?127%.0%.0%.1:(%d+)"))
@@ -150,8 +167,9 @@ function Gateway:log()
   return self.process:read("err")
 end
 
---- Writes one of its files anew, as an editor does: beside it, then renamed over it.
+--- Writes one of its files anew, as an editor does: beside it, then renamed over it.  TLS stays.
 function Gateway:write(name, text)
+  if self.is_secured and name == "weir.lua" then text = with_tls(text) end
   local path = self.folder .. "/" .. name
   local file = assert(io.open(path .. "~", "wb"))
   file:write(text)
