@@ -120,15 +120,22 @@ static bool has_journal(struct bills *bills)
 }
 
 /* What is too long is cut between two characters. */
-static void set_text(char *to, size_t size, struct slice text)
+struct slice bill_cut(struct slice text, size_t most)
 {
-    size_t len = text.len < size ? text.len : size - 1;
+    size_t len = text.len < most ? text.len : most;
 
     while (len < text.len && len && (text.ptr[len] & 0xc0) == 0x80)
         len--;
-    if (len)
-        memcpy(to, text.ptr, len);
-    to[len] = '\0';
+    return (struct slice){text.ptr, len};
+}
+
+void bill_set_text(char *to, size_t size, struct slice text)
+{
+    struct slice part = bill_cut(text, size - 1);
+
+    if (part.len)
+        memcpy(to, part.ptr, part.len);
+    to[part.len] = '\0';
 }
 
 /* A slot of these two payers; -1: there is no room. */
@@ -146,7 +153,7 @@ static int take(struct bills *bills, const struct keys_account *account, const c
     slot->started_us = wall_us();
     slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
     slot->first_ms = slot->total_ms = -1;
-    set_text(slot->request, sizeof slot->request, slice_of(id));
+    bill_set_text(slot->request, sizeof slot->request, slice_of(id));
     return at;
 }
 
@@ -187,7 +194,7 @@ bool bill_open(struct bills *bills, const struct keys_account *account,
     struct journal_slot *slot = slot_of(bills, at);
     slot->endpoint = request->endpoint;
     slot->generation = request->generation;
-    set_text(slot->model, sizeof slot->model, request->model);
+    bill_set_text(slot->model, sizeof slot->model, request->model);
     if (!budget_enter(bills->budget, bills->seat, slot, tokens, loop_now_us(),
                       slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
@@ -251,8 +258,8 @@ void bill_end(struct bill *bill, int status, const char *code, struct slice targ
     slot->status = status;
     slot->first_ms = first_ms;
     slot->total_ms = total_ms;
-    set_text(slot->code, sizeof slot->code, slice_of(code));
-    set_text(slot->target, sizeof slot->target, target);
+    bill_set_text(slot->code, sizeof slot->code, slice_of(code));
+    bill_set_text(slot->target, sizeof slot->target, target);
 }
 
 static void release(struct bill *bill)
@@ -357,8 +364,8 @@ bool bill_send(struct bill *bill, struct slice target, const struct bill_price *
     slot->number = bill->items + 1;
     slot->reserved = cost_of_need(price, need);
     memcpy(slot->model, slot_of(bills, bill->at)->model, sizeof slot->model);
-    set_text(slot->target, sizeof slot->target, target);
-    set_text(slot->code, sizeof slot->code, SLICE("cancelled"));
+    bill_set_text(slot->target, sizeof slot->target, target);
+    bill_set_text(slot->code, sizeof slot->code, SLICE("cancelled"));
     if (!budget_reserve(bills->budget, bills->seat, slot, slot->started_us / 1000000, &seen)) {
         journal_set(bills->journal, at, SLOT_FREE);
         bill_refuse(bills, &seen, seen.number != bill->account.number, refusal);

@@ -6,12 +6,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "bill_own.h"
 #include "loop.h"
-#include <stdio.h>
-
-static void set_text(char *to, size_t size, struct slice text)
-{
-    snprintf(to, size, "%.*s", text.len < size ? (int)text.len : (int)size - 1, text.ptr);
-}
 
 /* Keys that share a place share its row. */
 static bool is_due(struct bills *bills, const struct keys_account *account, int64_t now_us)
@@ -42,8 +36,8 @@ void bill_record_refusal(struct bills *bills, const struct keys_account *account
     slot->status = refusal->status;
     slot->endpoint = request->endpoint;
     slot->generation = request->generation;
-    set_text(slot->request, sizeof slot->request, slice_of(request->id));
-    set_text(slot->model, sizeof slot->model, request->model);
-    set_text(slot->code, sizeof slot->code, slice_of(refusal->word));
+    bill_set_text(slot->request, sizeof slot->request, slice_of(request->id));
+    bill_set_text(slot->model, sizeof slot->model, request->model);
+    bill_set_text(slot->code, sizeof slot->code, slice_of(refusal->word));
     journal_set(bills->journal, at, SLOT_CLOSED);
 }

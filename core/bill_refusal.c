@@ -148,6 +148,7 @@ void bill_refuse_model(const struct bills *bills, const struct keys_account *acc
 {
     struct keys_account team = {0};
     bool is_team = keys_allow(account, model) && keys_get(bills->keys, account->team, &team);
+    struct slice shown = bill_cut(model, MODEL_SHOWN);
 
     *out = (struct bill_refusal){.status = 403,
                                  .type = "invalid_request_error",
@@ -158,6 +159,5 @@ void bill_refuse_model(const struct bills *bills, const struct keys_account *acc
         out->message, sizeof out->message,
         "the %s '%s' may not ask for the model '%.*s'; GET /v1/models lists those that this key "
         "may",
-        is_team ? "team" : "key", is_team ? team.name : account->name,
-        model.len < MODEL_SHOWN ? (int)model.len : MODEL_SHOWN, model.ptr);
+        is_team ? "team" : "key", is_team ? team.name : account->name, (int)shown.len, shown.ptr);
 }

@@ -261,7 +261,7 @@ return function(host)
     update(before.id, columns)
     local row = ask("SELECT * FROM accounts WHERE id = ?1", before.id)[1]
     publish(row)
-    if row.period ~= before.period then windows.settle(row) end
+    if row.period ~= before.period then windows.change(row) end
     if columns.store ~= nil then -- what is there ends with it, at once where it is "none"
       if not host.shorten_texts(row.id, columns.store or 0) then
         refuse(500, "store: no more is stored; what is there cannot be removed now: try again")

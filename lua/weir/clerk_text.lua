@@ -15,6 +15,12 @@ local SHOW = {
   rpm = words.show_count, tpm = words.show_count, concurrent = words.show_count,
 }
 
+--- A terminal obeys control characters, of which a model's name may have any; they are shown as
+--- "?".
+local function plain(value)
+  return (value:gsub("%c", "?"):gsub("\194[\128-\159]", "?"))
+end
+
 local function cell(name, value, row)
   if value == nil or value == "" then return "-" end
   if MONEY[name] then return words.money(value) end
@@ -22,7 +28,7 @@ local function cell(name, value, row)
   if type(value) == "boolean" then return value and "yes" or "no" end
   if type(value) == "table" then return table.concat(value, ",") end
   if type(value) == "number" then return ("%.15g"):format(value) end
-  return tostring(value)
+  return plain(tostring(value))
 end
 
 --- "2026-11-22T18:16:50+0100" as the ledger's clocks show it; of midnight the day.
@@ -96,11 +102,13 @@ local function csv_cell(value)
   if value == nil then return "" end
   if type(value) == "number" then return ("%.15g"):format(value) end
   value = type(value) == "table" and table.concat(value, ",") or tostring(value)
+  if value:find("^[=+@\t\r-]") then value = "'" .. value end -- a text, to a spreadsheet
   if value:find('[",\r\n]') then return '"' .. value:gsub('"', '""') .. '"' end
   return value
 end
 
---- RFC 4180; money in micro-dollars.
+--- RFC 4180; money in micro-dollars.  What a spreadsheet would take for a formula has a ' before
+--- it.
 function text.csv(rows, columns)
   local lines = { table.concat(columns, ",") }
   for _, row in ipairs(rows) do

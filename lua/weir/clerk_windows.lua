@@ -62,6 +62,11 @@ return function(host)
     return set_window(row, window, total, spent)
   end
 
+  local changed = {} -- to another period, by id, where nobody knows yet what is spent in it
+
+  --- Of one whose period was changed.
+  function windows.change(row) changed[row.id] = not windows.settle(row) and row or nil end
+
   --- All of one period at once, with one sum. Gives those whose sum is not known.
   local function load_period(period, rows)
     local window = window_of(period)
@@ -113,6 +118,7 @@ return function(host)
   --- A window ended: workers have begun the next by themselves; they are told when that one ends.
   --- In another time zone than before other windows run.
   function windows.turn()
+    for _, row in pairs(changed) do windows.change(row) end
     for _, period in ipairs { "day", "week", "month" } do
       local starts, renews, next = host.window(period, host.now())
       local window = starts .. "-" .. renews

@@ -32,6 +32,20 @@ describe("a model's name that a client chose", function()
     assert.equal(row.model, ledger.ask(gateway, "usage", "--by", "model").usage[1].model)
   end)
 
+  it("is cut so where its key may not ask for it, too", function()
+    serve("first") -- a worker has no journal for rows before
+    ledger.ask(gateway, "keys", "set", "alice", "--models", "other")
+    for _, begin in ipairs { "", "x" } do
+      local name = begin .. ("é"):rep(100)
+      local client = gateway:request { headers = headers,
+        body = '{"model":"' .. name .. '","messages":[{"role":"user","content":"hi"}]}' }
+      local message = client:read_response().json.error.message
+      assert.matches("the model '" .. begin .. "[é]+';", message)
+    end
+    local row = ledger.ask(gateway, "requests", "--status", "403").requests[1]
+    assert.equal(0, #row.model:gsub("^x", ""):gsub("é", ""))
+  end)
+
   it("moves no cursor of who reads a table", function()
     serve("a\27]0;owned\7b\nc\194\155d")
     for _, words in ipairs { { "requests" }, { "usage", "--by", "model" } } do

@@ -104,6 +104,21 @@ describe("the clerk's windows", function()
     end
   end)
 
+  it("of a period that was changed are tried until the ledger has all", function()
+    add(800, 1700, 7)
+    local row = { id = 1, kind = "key", period = "total" }
+    rows[1], is_settled = row, false
+    windows.change(row)
+    windows.turn()
+    assert.same({ 7, 800 }, { purses[1].spent, purses[1].starts })
+    is_settled = true
+    windows.turn()
+    assert.same({ 1, 900 }, { purses[1].spent, purses[1].starts })
+    purses[1].starts = 0
+    windows.turn()
+    assert.equal(0, purses[1].starts)
+  end)
+
   it("are summed up anew where they began at another time, as in another time zone", function()
     add(900, 1800, 7)
     windows.turn()
