@@ -6,6 +6,7 @@
  * request is served.  Without a ledger there are no bills: NULL everywhere. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
+#include "buf.h"
 #include "chunk.h"
 #include "keys.h"
 
@@ -53,6 +54,8 @@ bool bills_find(struct bills *bills, struct slice key, struct keys_account *acco
 bool bills_get(struct bills *bills, int32_t number, struct keys_account *account);
 /* Whether the key, and its team, may ask for the model. */
 bool bills_allow(const struct bills *bills, const struct keys_account *account, struct slice model);
+/* As JSON, for the key's own client: what it may, has spent, and has left. */
+void bills_show(const struct bills *bills, const struct keys_account *account, struct buf *json);
 
 /* ---- a request's ---- */
 

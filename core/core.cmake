@@ -27,6 +27,7 @@ set(PARSERS
   core/bill.c
   core/bill_refusal.c
   core/bill_record.c
+  core/bill_card.c
   core/bill_unrecorded.c
   core/quota.c
   core/lane.c

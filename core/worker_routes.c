@@ -12,7 +12,7 @@
 typedef void route_serve(struct worker *worker, struct client *client, const char *key_name);
 
 static route_serve serve_chat, serve_completions, serve_embeddings, serve_models, serve_model,
-    serve_health, serve_ready;
+    serve_key, serve_health, serve_ready;
 
 /* Paths below /v1 are also served below /openai/v1, where some SDKs ask. */
 static const struct route {
@@ -26,6 +26,7 @@ static const struct route {
     {"/v1/embeddings", CLIENT_POST, false, serve_embeddings},
     {"/v1/models", CLIENT_GET, false, serve_models},
     {"/v1/models/", CLIENT_GET, false, serve_model}, /* and a name */
+    {"/v1/key", CLIENT_GET, false, serve_key},       /* the caller's own */
     {"/healthz", CLIENT_GET, true, serve_health},
     {"/readyz", CLIENT_GET, true, serve_ready},
 };
@@ -120,6 +121,24 @@ static void serve_model(struct worker *worker, struct client *client, const char
                                                     .param = "model",
                                                     .message = "no model of that name is "
                                                                "configured here"});
+    buf_free(&json);
+}
+
+static void serve_key(struct worker *worker, struct client *client, const char *key_name)
+{
+    struct buf json = {0};
+
+    if (worker->caller.number) {
+        bills_show(worker->world.bills, &worker->caller, &json);
+    } else { /* of the configuration's, which have no limits; or the gateway has none */
+        buf_add_text(&json, "{\"object\":\"key\",\"name\":");
+        if (key_name)
+            json_quote(&json, slice_of(key_name));
+        else
+            buf_add_text(&json, "null");
+        buf_add_char(&json, '}');
+    }
+    answer_json(client, 200, buf_slice(&json));
     buf_free(&json);
 }
 

@@ -181,6 +181,33 @@ describe("virtual keys", function()
     assert.matches("the team 'search' may make 3", err.message, 1, true)
   end)
 
+  it("tell who has one what is left of it, its team's budget considered", function()
+    ledger.ask(gateway, "teams", "add", "search", "--budget", "0.5usd/day")
+    local alice = ledger.key(gateway, "alice", "--team", "search", "--rpm", "60", "--budget",
+      "50usd/month", "--expires", "90d")
+    assert.equal(200, serve(alice).status)
+    local function told(headers)
+      local response = gateway:request { path = "/v1/key", headers = headers }:read_response()
+      assert.equal(200, response.status)
+      return cjson.decode(response.body)
+    end
+    local key = told(alice)
+    local shown = ledger.ask(gateway, "keys", "show", "alice")
+    assert.same({ "key", "alice", "search", 60, 50, "month" },
+      { key.object, key.name, key.team, key.rpm, key.budget_usd, key.period })
+    assert.equal(shown.spent, math.floor(key.spent_usd * 1e6 + 0.5))
+    assert.equal(500000 - shown.spent, math.floor(key.left_usd * 1e6 + 0.5))
+    assert.matches("^%d+%-%d+%-01T00:00:00Z$", key.renews)
+    assert.matches("^%d+%-%d+%-%d+T", key.expires)
+    local bob = told(ledger.key(gateway, "bob"))
+    for _, name in ipairs { "team", "rpm", "tpm", "concurrent", "budget_usd", "period", "left_usd",
+      "renews", "expires" } do
+      assert.equal(cjson.null, bob[name], name)
+    end
+    assert.equal(0, bob.spent_usd)
+    assert.equal(401, gateway:request { path = "/v1/key" }:read_response().status)
+  end)
+
   it("leave a row of what was refused, one a second, which says what was in the way", function()
     local bob = ledger.key(gateway, "bob", "--rpm", "1")
     local carol = ledger.key(gateway, "carol", "--models", "fast")

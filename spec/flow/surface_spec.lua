@@ -294,6 +294,12 @@ describe("the surface", function()
       assert.is_false(first:is_asked())
     end)
 
+    it("says whose a key is", function()
+      local response = gateway:request { path = "/v1/key",
+        headers = { Authorization = "Bearer wk-one" } }:read_response()
+      assert.equal('{"object":"key","name":"ONE"}', response.body)
+    end)
+
     it("answers health checks without", function()
       assert.equal(200, gateway:request { path = "/healthz" }:read_response().status)
       assert.equal(200, gateway:request { path = "/readyz" }:read_response().status)
