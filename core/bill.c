@@ -397,8 +397,12 @@ static void complete(struct chunk_usage *usage, const struct bill_need *need)
         usage->completion = rest;
     else if (usage->total < 0 && usage->completion >= 0 && usage->reasoning > usage->completion)
         usage->completion += usage->reasoning;
-    if (usage->completion < 0 && need->completion == 0)
+    if (need->completion > 0)
+        return;
+    if (usage->completion < 0)
         usage->completion = 0;
+    if (usage->prompt < 0)
+        usage->prompt = usage->total;
 }
 
 static int64_t tokens_of(int64_t bytes)

@@ -217,6 +217,8 @@ static void read_choice(struct walk *walk)
             read_text(walk, CHUNK_CONTENT);
         else if (named(walk, name, "finish_reason"))
             read_finish(walk);
+        else if (named(walk, name, "usage") && !walk->chunk->usage.ptr) /* Moonshot's */
+            read_usage(walk);
         else if (named(walk, name, "error"))
             read_error(walk, &walk->chunk->error);
         else if (named(walk, name, "index")) {
@@ -344,6 +346,8 @@ static void read_usage(struct walk *walk)
             count->completion = read_count(walk);
         else if (named(walk, name, "total_tokens"))
             count->total = read_count(walk);
+        else if (named(walk, name, "prompt_cache_hit_tokens") || named(walk, name, "cached_tokens"))
+            count->cached = larger(count->cached, read_count(walk)); /* DeepSeek's, Moonshot's */
         else if (named(walk, name, "prompt_tokens_details"))
             read_usage_detail(walk, "cached_tokens", &count->cached);
         else if (named(walk, name, "completion_tokens_details"))

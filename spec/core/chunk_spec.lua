@@ -369,6 +369,20 @@ describe("what a chunk says", function()
   end)
 end)
 
+describe("a usage", function()
+  it("is read in a choice too, and with what is cached where some say that", function()
+    local said = read('{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":'
+      .. '{"prompt_tokens":19,"completion_tokens":13,"total_tokens":32,"cached_tokens":7}}]}')
+    assert.same({ prompt = 19, completion = 13, total = 32, cached = 7 }, said.count)
+    said = read('{"choices":[],"usage":{"prompt_tokens_details":{"cached_tokens":5},'
+      .. '"prompt_cache_hit_tokens":6}}')
+    assert.same({ cached = 6 }, said.count)
+    said = read('{"choices":[{"usage":null},{"usage":{"total_tokens":1}}],'
+      .. '"usage":{"total_tokens":2}}')
+    assert.same({ total = 2 }, said.count)
+  end)
+end)
+
 describe("what a usage says that it cost", function()
   local function cost(usage)
     local chunk = ffi.new("struct chunk[1]")

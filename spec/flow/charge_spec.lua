@@ -138,7 +138,8 @@ describe("an attempt is charged", function()
     end)
 
     it("what embeddings used, which is no guess", function()
-      for _, usage in ipairs { { prompt_tokens = 7, total_tokens = 7 }, { prompt_tokens = 7 } } do
+      for _, usage in ipairs { { prompt_tokens = 7, total_tokens = 7 }, { prompt_tokens = 7 },
+        { total_tokens = 7 } } do
         local client = gateway:request { path = "/v1/embeddings", headers = headers,
           body = '{"model":"default","input":"hi"}' }
         first:answer(200, cjson.encode { object = "list", data = { { object = "embedding",
