@@ -344,8 +344,8 @@ static void pass(struct admin *admin, struct caller *caller)
     case CLERK_TOOK: caller_hang_up(caller); return;
     case CLERK_IS_NONE:
         caller_answer_error(caller, 409,
-                            "this gateway keeps no ledger now: its weir.lua says "
-                            "keys = \"ledger\" where it does");
+                            "this gateway keeps no ledger: in its weir.lua there would be "
+                            "keys = \"ledger\"");
         return;
     case CLERK_IS_AWAY:
         caller_answer_error(caller, 503, "the ledger's process is not there now; try again");

@@ -72,6 +72,7 @@ set(GATEWAY
   core/remote_ledger.c
   core/remote_list.c
   core/remote_help.c
+  core/remote_models.c
   core/nearest.c
   core/clerk.c
   core/clerk_work.c

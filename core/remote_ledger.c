@@ -8,11 +8,13 @@
 #include "remote.h"
 #include "remote_help.h"
 #include "remote_list.h"
+#include "remote_models.h"
 #include <stdarg.h>
 #include <stdio.h>
 
 struct words { /* of a command line */
     struct remote remote;
+    const char *models; /* of --models; NULL: not said */
     const char *command, *verb, *name, *after;
     struct buf query, body, labels;
     bool as_json, as_csv;
@@ -96,6 +98,8 @@ static int read_option(struct words *words, const char *word, const char *next)
         words->after = value;
     else
         add_option(words, name + 2, value);
+    if (is(name, "--models") && !is(value, "any"))
+        words->models = value;
     words->has_limit = words->has_limit || is(name, "--limit");
     return equals ? 1 : 2;
 }
@@ -239,8 +243,11 @@ static int ask(struct words *words, const char *request)
     bool well = status == 200 || status == 201;
     if (!status)
         remote_say_nobody(&words->remote);
-    fprintf(well ? stdout : stderr, "%s%.*s%s", well || !status ? "" : "weir: ", (int)said.len,
-            buf_slice(&said).ptr, well && words->as_json ? "\n" : "");
+    fprintf(well ? stdout : stderr, "%s%.*s%s",
+            well || !status || words->as_json ? "" : "weir: ", (int)said.len, buf_slice(&said).ptr,
+            status && words->as_json ? "\n" : "");
+    if (well && words->models && !words->as_json)
+        remote_note_models(&words->remote, words->models);
     buf_free(&said);
     return well ? EXIT_OK : EXIT_FAILED;
 }

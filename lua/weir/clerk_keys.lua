@@ -238,6 +238,9 @@ return function(host)
   function keys.add(kind, given)
     local columns = read_members(given)
     if not columns.name then refuse(400, ("name: a %s needs one: --name alice"):format(kind)) end
+    if kind == "team" and columns.name == "none" then
+      refuse(400, "name: 'none' is what is said of keys that have no team")
+    end
     if ask("SELECT id FROM accounts WHERE kind = ?1 AND name = ?2", kind, columns.name)[1] then
       refuse(409, ("a %s is called '%s' already; revoked ones keep their names"):format(kind,
         columns.name))

@@ -278,6 +278,7 @@ describe("virtual keys", function()
       { "name: a key needs one", "keys", "add", "--rpm", "5" },
       { "a key is called 'alice' already", "keys", "add", "--name", "alice" },
       { "no team is called 'x'", "keys", "set", "alice", "--team", "x" },
+      { "name: 'none' is what is said of keys", "teams", "add", "none" },
       { "nothing is summed by 'keys'", "usage", "--by", "keys" },
       { "since: must be a time ago", "usage", "--since", "yesterdya" },
       { "expires: '2020-01-31' is past", "keys", "set", "alice", "--expires", "2020-01-31" },
@@ -330,6 +331,22 @@ describe("virtual keys", function()
   it("take a name without --name, and a value behind =", function()
     local added = ledger.ask(gateway, "keys", "add", "alice", "--rpm=60", "--label=a=b=c")
     assert.same({ "alice", 60, { a = "b=c" } }, { added.name, added.rpm, added.labels })
+  end)
+
+  it("remark on models that there are not, as they may come later", function()
+    local note = "weir: note: weir.lua has no model '%s' now; there are \"default\"\n"
+    local status, text = ledger.run(gateway, "keys", "add", "alice", "--models", "default,defualt")
+    assert.equal(0, status)
+    assert.equal(note:format("defualt"), text:match("weir: note.*"))
+    _, text = ledger.run(gateway, "teams", "add", "search", "--models=default")
+    assert.is_nil(text:find("note", 1, true))
+    _, text = ledger.run(gateway, "keys", "set", "alice", "--models", "any")
+    assert.is_nil(text:find("note", 1, true))
+    gateway:write("weir.lua", w:config { more = ledger.CONFIG,
+      models = '["*"] = waterfall { "first/*" },' })
+    gateway:reload(2)
+    _, text = ledger.run(gateway, "keys", "set", "alice", "--models", "whatever")
+    assert.is_nil(text:find("note", 1, true))
   end)
 
   it("say what helps where no gateway answers", function()
