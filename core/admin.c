@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "mem.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -134,6 +135,34 @@ struct slice caller_body(const struct caller *caller)
     return (struct slice){bytes.ptr + head, bytes.len - head};
 }
 
+/* In place; the gate has seen that they are sound, and how they end. */
+static size_t join_chunks(char *bytes)
+{
+    char *from = bytes, *to = bytes;
+    size_t size;
+
+    while ((size = strtoull(from, &from, 16))) {
+        from += 2; /* CRLF, before and behind the data */
+        memmove(to, from, size);
+        to += size;
+        from += size + 2;
+    }
+    return (size_t)(to - bytes);
+}
+
+/* Of what has come the first request alone, its body as it was before it was framed. */
+static void take_request(struct caller *caller)
+{
+    struct slice length = caller_header(caller, "content-length");
+    size_t head = caller->bytes.len - caller_body(caller).len, body = 0;
+
+    if (length.ptr)
+        body = strtoull(length.ptr, NULL, 10);
+    else if (caller_header(caller, "transfer-encoding").ptr)
+        body = join_chunks(caller->bytes.ptr + head);
+    caller->bytes.len = head + body;
+}
+
 static void read_bytes(struct admin *admin, struct caller *caller)
 {
     ssize_t len = recv(caller->fd, buf_reserve(&caller->bytes, 4096), 4096, MSG_DONTWAIT);
@@ -150,10 +179,13 @@ static void read_bytes(struct admin *admin, struct caller *caller)
     struct slice fresh = {caller->bytes.ptr + caller->passed, caller->bytes.len - caller->passed};
     struct gate_verdict verdict = gate_read(&caller->gate, fresh);
     caller->passed += verdict.passed;
-    if (verdict.ends && admin_lets_in(admin, caller))
-        admin_serve(admin, caller);
-    else if (!verdict.ends && verdict.status)
+    if (verdict.ends) {
+        take_request(caller);
+        if (admin_lets_in(admin, caller))
+            admin_serve(admin, caller);
+    } else if (verdict.status) {
         caller_answer_error(caller, verdict.status, verdict.reason);
+    }
 }
 
 /* ---- the loop ---- */

@@ -24,15 +24,19 @@ struct doors {
 
 /* ---- a unix socket ---- */
 
-/* A socket file that nobody listens to is what a killed gateway left. */
-static bool is_taken(const struct sockaddr_un *address)
+/* Why the place is somebody else's, or NULL: a socket file that nobody listens to is what a killed
+ * gateway left.  Who listens may have no time to accept, and is not waited for. */
+static const char *fault_of(const struct sockaddr_un *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool taken = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool is_open = fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    int why = errno;
 
     if (fd >= 0)
         close(fd);
-    return taken;
+    if (fd >= 0 && (is_open || why == EAGAIN))
+        return "another gateway listens there";
+    return why == ENOENT || why == ECONNREFUSED ? NULL : strerror(why);
 }
 
 static int bind_unix(const struct sockaddr_un *address)
@@ -62,8 +66,7 @@ static int open_unix(const char *path, struct buf *problem)
         why = "the path is too long for a socket";
     } else {
         memcpy(address.sun_path, path, strlen(path) + 1);
-        if (is_taken(&address))
-            why = "another gateway listens there";
+        why = fault_of(&address);
     }
     if (!why && lstat(path, &info) == 0 && S_ISSOCK(info.st_mode))
         unlink(path);

@@ -68,6 +68,78 @@ describe("the admin port", function()
     assert.equal(2, response.json.generation)
   end)
 
+  it("takes a body in chunks, and of two requests in a row the first", function()
+    local started = start()
+    local head = "POST /explain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " .. TOKEN
+    local body = '{"model":"default","messages":[]}'
+    local answers = {}
+    for i, bytes in ipairs {
+      "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body,
+      "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body .. head .. "\r\n\r\n",
+      "\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .. ("1\r\n{\r\n%x\r\n%s\r\n0\r\n\r\n"):format(#body - 1, body:sub(2)),
+    } do
+      local client = http.connect(started.admin)
+      client:send(head .. bytes)
+      local response = client:read_response()
+      answers[i] = response.status .. " " .. response.body:gsub("%d+ ms", "")
+      client:close()
+    end
+    assert.matches("^200 ", answers[1])
+    assert.same({ answers[1], answers[1], answers[1] }, answers)
+  end)
+
+  describe("beside a socket that is another's", function()
+    local ffi, C = libc.ffi, libc.C
+    local AF_UNIX, STREAM, DGRAM, NONBLOCK = 1, 1, 2, 0x800
+    local fds
+
+    before_each(function() fds = {} end)
+    after_each(function()
+      for _, fd in ipairs(fds) do C.close(fd) end
+    end)
+
+    local function open(kind)
+      fds[#fds + 1] = libc.check(C.socket(AF_UNIX, kind + NONBLOCK, 0), "socket")
+      return fds[#fds]
+    end
+
+    local function address(path)
+      local at = ffi.new("char[110]")
+      ffi.cast("unsigned short *", at)[0] = AF_UNIX
+      ffi.copy(at + 2, path)
+      return ffi.cast("const struct sockaddr_in *", at), 3 + #path, at
+    end
+
+    --- A gateway that finds a socket of that kind where its own would be; its folder, its log.
+    local function beside(kind, prepare)
+      local folder = gateway_of.folder {}
+      local path = folder .. "/taken.sock"
+      local at, len, keeps = address(path)
+      local fd = open(kind)
+      libc.check(C.bind(fd, at, len), "bind")
+      if prepare then prepare(fd, at, len) end
+      local started = start(('{ listen = "unix:%s" }'):format(path))
+      local line = started:wait_log("admin_unavailable", path)
+      assert.equal("socket", require("lfs").attributes(path, "mode"), keeps and path)
+      gateway_of.remove_folder(folder)
+      return line
+    end
+
+    it("waits for none who does not accept", function()
+      local line = beside(STREAM, function(fd, at, len)
+        C.listen(fd, 0)
+        repeat until C.connect(open(STREAM), at, len) ~= 0 -- no more fit
+      end)
+      assert.truthy(line:find("another gateway listens there", 1, true), line)
+    end)
+
+    it("takes none away that is of another kind", function()
+      local line = beside(DGRAM)
+      assert.truthy(line:find("Protocol wrong type", 1, true), line)
+    end)
+  end)
+
   it("refuses who has none, part of one, or more than one", function()
     local port = start().admin
     local code, response = status(port, {})
