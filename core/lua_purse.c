@@ -54,6 +54,13 @@ static int budget_purse_of(lua_State *L)
     return 1;
 }
 
+/* total(id) -> spent since the memory was made */
+static int budget_total(lua_State *L)
+{
+    lua_pushnumber(L, (double)budget_look(budget_of(L), account_at(L, 1), now_s()).total);
+    return 1;
+}
+
 /* set_purse(id, { total, spent, starts, renews, next }) -> false: something was spent meanwhile */
 static int budget_set_purse(lua_State *L)
 {
@@ -130,6 +137,7 @@ void lua_purse_open(lua_State *L, struct budget *budget)
         {"purse", budget_purse_of},
         {"renew", budget_renew_purse},
         {"set_purse", budget_set_purse},
+        {"total", budget_total},
         {"window", clock_window},
         {NULL, NULL},
     };

@@ -34,6 +34,14 @@ return function(host)
   local clerk = { load = keys.load, turn = keys.turn }
   local serve = {} -- by the names in clerk_routes.lua
 
+  --- A row at a time: in one go, a long list would let nobody else have a turn.
+  local function json_of(name, list, next)
+    local parts = {}
+    for i, row in ipairs(list) do parts[i] = host.encode(row) end
+    return ('{"%s":[%s]%s}'):format(name, table.concat(parts, ","),
+      next and ',"next":' .. host.encode(next) or "")
+  end
+
   --- Rows as they were asked for: under a name in JSON, as CSV, or as a table for people, with
   --- other columns where these are named. Where more follow, next is the value of the option that
   --- asks for them, more.
@@ -42,7 +50,7 @@ return function(host)
     if format and not FORMATS[format] then refuse(400, "format: must be csv or json") end
     if format == "csv" then return 200, text.csv(list, columns), "text/csv", next end
     if not request.wants_text or format then
-      return 200, { [name] = list, next = next }, nil, next
+      return 200, json_of(name, list, next), "application/json", next
     end
     local body = text.table(list, people or columns, (next or request.query.after) and WIDTHS)
     if next then body = body .. ("more: %s %s\n"):format(more, next) end

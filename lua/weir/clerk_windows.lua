@@ -9,10 +9,10 @@ return function(host)
   --- What each has spent in all, where the ledger has just that now, as long as nothing is written.
   local function settled_totals(rows)
     local before, totals = {}, {}
-    for i, row in ipairs(rows) do before[i] = host.purse(row.id).total end
+    for i, row in ipairs(rows) do before[i] = host.total(row.id) end
     if not host.settle() then return totals end
     for i, row in ipairs(rows) do
-      if host.purse(row.id).total == before[i] then totals[row.id] = before[i] end
+      if host.total(row.id) == before[i] then totals[row.id] = before[i] end
     end
     return totals
   end
@@ -21,7 +21,7 @@ return function(host)
   --- since; false: nobody knows what that was.
   local function set_window(row, window, total, spent)
     for _ = 1, total and 50 or 0 do
-      local now = host.purse(row.id).total
+      local now = host.total(row.id)
       if host.set_purse(row.id, { total = now, spent = spent + now - total,
         starts = window.starts, renews = window.renews, next = window.next }) then
         return true

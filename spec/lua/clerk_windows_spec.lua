@@ -24,7 +24,7 @@ describe("the clerk's windows", function()
         for id, cost in pairs(sums) do give { key = id, team = 0, cost = cost } end
       end,
       settle = function() return is_settled end,
-      purse = function(id) return { total = purses[id].total } end,
+      total = function(id) return purses[id].total end,
       renew = function(id, starts, renews, next)
         local purse = purses[id]
         if purse.starts ~= starts or purse.renews ~= renews then return false end

@@ -10,7 +10,8 @@ ffi.cdef [[
 typedef struct sqlite3 sqlite3;
 int sqlite3_open(const char *path, sqlite3 **db);
 int sqlite3_busy_timeout(sqlite3 *db, int ms);
-int sqlite3_exec(sqlite3 *db, const char *sql, void *callback, void *arg, char **problem);
+typedef int weir_row(void *arg, int count, char **values, char **names);
+int sqlite3_exec(sqlite3 *db, const char *sql, weir_row *row, void *arg, char **problem);
 const char *sqlite3_errmsg(sqlite3 *db);
 int sqlite3_close(sqlite3 *db);
 ]]
@@ -72,16 +73,30 @@ function ledger.answer(prompt, completion, cached)
       prompt_tokens_details = { cached_tokens = cached or 0 } } }
 end
 
---- Writes into the database of a gateway that is at rest, as nothing but the clerk does.
-function ledger.write(served, sql)
+local function exec(served, sql, row)
   local sqlite = ffi.load("sqlite3")
   local db = ffi.new("sqlite3 *[1]")
-  assert(sqlite.sqlite3_open((served.data or served.folder .. "/data") .. "/ledger.db", db) == 0)
+  assert(sqlite.sqlite3_open(served.folder .. "/data/ledger.db", db) == 0)
   sqlite.sqlite3_busy_timeout(db[0], 10000)
-  local status = sqlite.sqlite3_exec(db[0], sql, nil, nil, nil)
+  local status = sqlite.sqlite3_exec(db[0], sql, row, nil, nil)
   local problem = ffi.string(sqlite.sqlite3_errmsg(db[0]))
   sqlite.sqlite3_close(db[0])
   assert(status == 0, problem)
+end
+
+--- Writes into the database of a gateway that is at rest, as nothing but the clerk does.
+function ledger.write(served, sql) exec(served, sql, nil) end
+
+--- How many rows the database has of that, as "requests WHERE id = 'x'": what is committed.
+function ledger.count(served, what)
+  local count
+  local row = ffi.cast("weir_row *", function(_, _, values)
+    count = tonumber(ffi.string(values[0]))
+    return 0
+  end)
+  local ok, problem = pcall(exec, served, "SELECT count(*) FROM " .. what, row)
+  row:free()
+  return ok and count or error(problem, 2)
 end
 
 --- A request's body with these members.

@@ -62,6 +62,7 @@ local libc = {
   SIGHUP = 1,
   SIGKILL = 9,
   SIGTERM = 15,
+  SIGCONT = 18,
   SIGSTOP = 19,
   slower = tonumber(os.getenv("WEIR_SLOWER")) or 1,
 }
