@@ -69,6 +69,10 @@ end
 
 local function read_keys(c, path, value)
   if value == "ledger" then return value end
+  if type(value) == "string" then
+    c:problem(path, 'must be a list of secrets, or "ledger"', 'keys = "ledger"')
+    return {}
+  end
   return config_provider.read_keys(c, path, value)
 end
 
@@ -84,7 +88,7 @@ local function read_prices(c, path, value)
   for _, name in ipairs(check.keys(value)) do
     local at = check.join(path, name)
     prices[name] = c:read(at, entry, value[name])
-    if type(value[name]) == "table" and not (value[name].input and value[name].output) then
+    if type(value[name]) == "table" and (value[name].input == nil or value[name].output == nil) then
       c:problem(at, "needs input and output: dollars a million tokens")
     end
   end
@@ -293,6 +297,9 @@ function config.check(raw, tools)
   check_canary_keys(c, settings)
   if settings.ledger.store and settings.keys ~= "ledger" then
     c:problem("ledger.store", "is for keys of a ledger, which choose it", 'keys = "ledger"')
+  end
+  if settings.ledger.webhook and settings.keys ~= "ledger" then
+    c:problem("ledger.webhook", "is told of budgets, which a ledger's keys have", 'keys = "ledger"')
   end
   settings.providers = config_provider.read(c, raw.providers, settings, tools)
   settings.models, settings.fallback = read_models(c, raw.models)

@@ -200,9 +200,22 @@ describe("config, keys", function()
 
   it("refuses what is no list of secrets", function()
     assert_problem(raw { keys = fake.secret() }, "keys", "must be a list")
-    assert_problem(raw { keys = "x" }, "keys", "must be a list of secrets")
+    assert_problem(raw { keys = "x" }, "keys", 'must be a list of secrets, or "ledger"')
     assert_problem(raw { keys = { 5 } }, "keys[1]", "must be a secret")
     assert_problem(raw { keys = { fake.secret(), main = fake.secret() } }, "keys.main", "is a list")
+  end)
+end)
+
+describe("config, what a ledger is for", function()
+  it("refuses a webhook where no key has a budget", function()
+    assert_problem(raw { ledger = { webhook = "https://hooks.example.com/x" } }, "ledger.webhook",
+      "is told of budgets")
+  end)
+
+  it("says once what is wrong with a price", function()
+    assert_problem(raw { prices = { m = { input = "1", output = 2 } } }, "prices.m.input",
+      "must be a number")
+    assert_problem(raw { prices = { m = { input = 1 } } }, "prices.m", "needs input and output")
   end)
 end)
 
