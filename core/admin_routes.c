@@ -256,7 +256,7 @@ static void answer_metrics(struct admin *admin, struct caller *caller)
 {
     struct buf body = {0};
 
-    gauges_write(admin->reload, admin->crew, &body);
+    gauges_write(admin->reload, admin->crew, admin->clerk, &body);
     caller_answer_as(caller, 200, "text/plain; version=0.0.4", "", &body);
     buf_free(&body);
 }

@@ -32,6 +32,7 @@ struct clerk {
     int fd;       /* to it; -1: none */
     int64_t start_at_us, wanted_us;
     bool is_wanted;
+    unsigned deaths;
 };
 
 struct clerk *clerk_new(const struct clerk_settings *settings)
@@ -143,11 +144,27 @@ bool clerk_is_ready(const struct clerk *clerk)
            loop_now_us() - clerk->wanted_us > PATIENCE_US;
 }
 
+bool clerk_is_wanted(const struct clerk *clerk)
+{
+    return clerk->is_wanted;
+}
+
+bool clerk_runs(const struct clerk *clerk)
+{
+    return clerk->pid != 0;
+}
+
+unsigned clerk_deaths(const struct clerk *clerk)
+{
+    return clerk->deaths;
+}
+
 bool clerk_reap(struct clerk *clerk, pid_t pid, int status)
 {
     if (!clerk->pid || pid != clerk->pid)
         return false;
     clerk->pid = 0;
+    clerk->deaths++;
     close(clerk->fd);
     clerk->fd = -1;
     clerk->start_at_us = loop_now_us() + RESTART_US;

@@ -28,6 +28,9 @@ void clerk_want(struct clerk *clerk, bool is_wanted, const char *timezone);
 /* Starts it when it is wanted and not there; gives when to call again (monotonic). */
 int64_t clerk_turn(struct clerk *clerk, int64_t now_us);
 bool clerk_is_ready(const struct clerk *clerk); /* workers may start: it is loaded, or not wanted */
+bool clerk_is_wanted(const struct clerk *clerk);
+bool clerk_runs(const struct clerk *clerk);
+unsigned clerk_deaths(const struct clerk *clerk);            /* since the gateway began */
 bool clerk_reap(struct clerk *clerk, pid_t pid, int status); /* true: it was the clerk */
 
 enum clerk_pass { CLERK_TOOK, CLERK_IS_NONE, CLERK_IS_AWAY, CLERK_TOO_LARGE };

@@ -23,6 +23,8 @@ static const struct family {
     {"weir_canary", "1 while a version is on trial."},
     {"weir_canary_errors", "Requests of the trial that failed, by version."},
     {"weir_canary_requests", "Requests of the trial, by version."},
+    {"weir_clerk_deaths_total", "How often the ledger's process died, and was started again."},
+    {"weir_clerk_up", "1 while the ledger's process runs."},
     {"weir_connections", "Connections of clients."},
     {"weir_generation", "Number of the version that serves."},
     {"weir_generations_live", "The most versions that one worker holds."},

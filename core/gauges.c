@@ -3,6 +3,7 @@
 #include "gauges.h"
 #include "budget.h"
 #include "canary.h"
+#include "clerk.h"
 #include "crew.h"
 #include "family.h"
 #include "lane.h"
@@ -191,6 +192,14 @@ static void add_texts(const struct rings *rings, struct buf *out)
 
 /* ---- the ledger ---- */
 
+static void add_clerk(const struct clerk *clerk, struct buf *out)
+{
+    if (!clerk || !clerk_is_wanted(clerk))
+        return;
+    add_gauge(out, "weir_clerk_up", clerk_runs(clerk));
+    add_counter(out, "weir_clerk_deaths_total", clerk_deaths(clerk));
+}
+
 static void add_ledger(const struct budget *budget, struct buf *out)
 {
     struct budget_health health = budget_get_health(budget);
@@ -225,7 +234,8 @@ static void add_canary(const struct reload *reload, const struct crew *crew, str
     add_by_version(out, "weir_canary_errors", fresh.errors, old.errors);
 }
 
-void gauges_write(const struct reload *reload, const struct crew *crew, struct buf *out)
+void gauges_write(const struct reload *reload, const struct crew *crew, const struct clerk *clerk,
+                  struct buf *out)
 {
     struct metrics *metrics = limits_metrics(crew->start.limits);
 
@@ -239,6 +249,7 @@ void gauges_write(const struct reload *reload, const struct crew *crew, struct b
     add_pulses(crew, metrics_tallies(metrics), out);
     add_providers(crew->start.limits, out);
     add_texts(crew->start.rings, out);
+    add_clerk(clerk, out);
     add_ledger(crew->start.budget, out);
     tallies_write(metrics_tallies(metrics), out);
     metrics_write(metrics, out);

@@ -4,7 +4,9 @@
 #pragma once
 #include "buf.h"
 
+struct clerk;
 struct crew;
 struct reload;
 
-void gauges_write(const struct reload *reload, const struct crew *crew, struct buf *out);
+void gauges_write(const struct reload *reload, const struct crew *crew, const struct clerk *clerk,
+                  struct buf *out);

@@ -165,6 +165,14 @@ void remote_say_nobody(const struct remote *remote)
 {
     int error = errno;
 
+    if (error == ECONNRESET ||
+        error == EPIPE) { /* somebody is there: it took the question, or began to answer */
+        fprintf(stderr,
+                "weir: the answer from %s broke off: the gateway, or its ledger's process, ended\n"
+                "meanwhile; look whether what you asked for was done, and try again\n",
+                remote->socket_path);
+        return;
+    }
     fprintf(stderr, "weir: no gateway answers at %s: %s\n", remote->socket_path, strerror(error));
     if (remote->config_path && access(remote->config_path, F_OK))
         fprintf(stderr, "there is no file %s\n", remote->config_path);

@@ -349,6 +349,20 @@ describe("virtual keys", function()
     assert.is_nil(text:find("note", 1, true))
   end)
 
+  it("say that an answer broke off", function()
+    local folder = support.folder {}
+    local script = "require('net').createServer(s => s.on('data', () => s.end()))"
+      .. ".listen(process.argv[1], () => console.log('there'))"
+    local server = process.start { "node", "-e", script, folder .. "/s" }
+    server:wait_for("out", function(text) return text:find("there") end, "the server")
+    local command = process.start(support.command("usage", "--socket", folder .. "/s"))
+    assert.equal(1, command:wait())
+    assert.matches("the answer from " .. folder:gsub("%p", "%%%0") .. "/s broke off",
+      command.text.err)
+    server:kill()
+    support.remove_folder(folder)
+  end)
+
   it("say what helps where no gateway answers", function()
     local function ask_nobody(...)
       local command = process.start(support.command("keys", "list", ...))
@@ -390,11 +404,13 @@ describe("virtual keys", function()
     libc.C.kill(ledger.clerk(gateway), libc.SIGKILL)
     assert.equal(200, serve(headers).status)
     gateway:wait_log("event=clerk_died", "signal=9")
+    assert.truthy(gateway:ask_admin("/metrics"):find("\nweir_clerk_deaths_total 1\n", 1, true))
     local deadline = os.time() + 10
     local status, text
     repeat status, text = ledger.run(gateway, "requests", "--json")
     until status == 0 or os.time() > deadline
     assert.equal(1, #cjson.decode(text).requests)
+    assert.truthy(gateway:ask_admin("/metrics"):find("\nweir_clerk_up 1\n", 1, true))
   end)
 end)
 
