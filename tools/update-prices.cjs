@@ -56,6 +56,7 @@ console.log(`--- prices.lua -- what a million tokens cost, in US dollars, by pro
 return {
   source = "@pydantic/genai-prices ${version}", date = "${date}",
   -- provider type and model, input, output, cached input
-  list = [[`);
+  list = [[
+`); // Lua leaves the first newline out: the second begins the first name's line
 for (const name of [...entries.keys()].sort()) console.log(`${name} ${entries.get(name)}`);
 console.log("]],\n}");

@@ -17,20 +17,33 @@ local function read(entry, is_own)
   }
 end
 
---- The entry of the table that comes along. pattern: any provider's, where it is "%w+".
-local function shipped(pattern, model)
+local function entry_of(input, output, cached)
+  return input and { input = tonumber(input), output = tonumber(output),
+    cached = tonumber(cached) } or nil
+end
+
+--- The entry of the table that comes along.
+local function listed(type, model)
   local list = require("weir.prices").list
-  local input, output, cached = list:match("\n" .. pattern .. "/" .. model:gsub("%p", "%%%0")
-    .. " (%S+) (%S+) (%S+)\n")
-  if not input then return nil end
-  return { input = tonumber(input), output = tonumber(output), cached = tonumber(cached) }
+  local _, at = list:find("\n" .. type .. "/" .. model .. " ", 1, true)
+  return at and entry_of(list:match("^(%S+) (%S+) (%S+)\n", at + 1))
+end
+
+--- The same for names that providers take for it: in capitals, with Gemini's "models/" before it,
+--- and of a version by its date, which costs what the model does where nobody says otherwise.
+local function shipped(type, model)
+  local name = model:lower():gsub("^models/", "")
+  local undated = name:gsub("[-@]20%d%d%-?%d%d%-?%d%d$", ""):gsub("%-latest$", "")
+  return listed(type, model) or name ~= model and listed(type, name)
+    or undated ~= name and listed(type, undated) or nil
 end
 
 --- What some provider takes for a model of that name: to compare, not to charge.
 ---@param model string
 ---@return table|nil
 function price.of_model(model)
-  return shipped("%w+", model)
+  return entry_of(require("weir.prices").list:match("\n%w+/" .. model:gsub("%p", "%%%0")
+    .. " (%S+) (%S+) (%S+)\n"))
 end
 
 --- The entry for a target: by the provider's name, then by its type, then by the model alone.

@@ -7,6 +7,7 @@ return {
   source = "@pydantic/genai-prices 0.1.8", date = "2026-09-23",
   -- provider type and model, input, output, cached input
   list = [[
+
 anthropic/claude-2 8 24 8
 anthropic/claude-3-5-haiku-latest 0.8 4 0.08
 anthropic/claude-3-5-sonnet 3 15 0.3
