@@ -240,11 +240,25 @@ local function key_names(keys)
   return #keys == 0 and "" or (#keys == 1 and "  key " or "  keys ") .. table.concat(names, ", ")
 end
 
+--- Who is let in.
+local function who(settings)
+  if settings.keys == "ledger" then
+    return ("the ledger's, days of budgets begin in %s"):format(settings.ledger.timezone)
+  end
+  local names = {}
+  for i, key in ipairs(settings.keys or {}) do names[i] = tostring(key) end
+  return #names > 0 and table.concat(names, ", ") or "none: whoever reaches it is let in"
+end
+
 --- What `weir check` prints.
 ---@param settings table
 ---@return string
 function runtime.describe(settings)
-  local lines = { ("listen     %s:%d"):format(settings.listen.host, settings.listen.port) }
+  local lines = {
+    ("listen     %s:%d%s"):format(settings.listen.host, settings.listen.port,
+      settings.tls and ", TLS" or ""),
+    "keys       " .. who(settings),
+  }
   for _, provider in ipairs(settings.providers) do
     lines[#lines + 1] = ("provider   %-14s %-11s %s%s"):format(provider.name, provider.type,
       provider.base_url, key_names(provider.keys))

@@ -73,6 +73,17 @@ describe("weir check", function()
     end
   end)
 
+  it("prints who is let in", function()
+    local function keys_of(member)
+      local text = good:gsub("keys = {[^\n]*", function() return member end)
+      local _, out, err = check({ ["weir.lua"] = text, ["ours.lua"] = ours }, env)
+      return out:match("\nkeys +([^\n]*)\n"), err
+    end
+    assert.equal('weir.env "WEIR_KEY"', (keys_of('keys = { weir.env "WEIR_KEY" },')))
+    assert.equal("none: whoever reaches it is let in", (keys_of("")))
+    assert.equal("the ledger's, days of budgets begin in UTC", (keys_of('keys = "ledger",')))
+  end)
+
   it("prints no secret", function()
     local _, out, err = check({ ["weir.lua"] = good, ["ours.lua"] = ours }, env)
     assert.is_nil((out .. err):find("gsk-two", 1, true))
