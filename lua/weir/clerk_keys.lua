@@ -47,7 +47,7 @@ return function(host)
 
   function keys.load(is_again)
     local rows = {}
-    host.each(function(row)
+    host.aside(function(row)
       publish(row)
       rows[#rows + 1] = { id = row.id, kind = row.kind, period = row.period }
     end, "SELECT * FROM accounts ORDER BY kind DESC")
