@@ -13,11 +13,12 @@ enum { FIRST_BY = 5 /* of sums' arguments */ };
 
 static const char *const names[] = {"key", "team", "model", "target", "day", NULL};
 
+/* A table may stand before them: whose alone. */
 static unsigned check_by(lua_State *L)
 {
     unsigned by = 0;
 
-    for (int at = FIRST_BY; at <= lua_gettop(L); at++)
+    for (int at = FIRST_BY + lua_istable(L, FIRST_BY); at <= lua_gettop(L); at++)
         by |= 1u << luaL_checkoption(L, at, NULL, names); /* in the order of enum usage_by */
     return by;
 }
@@ -67,7 +68,20 @@ static int give_all(lua_State *L)
     return 0;
 }
 
-/* sums(function(row), of_days, since_s, until_s, by …) */
+/* What is at that name of the table; it stays on the stack, which keeps texts. */
+static void set_only(lua_State *L, struct usage_question *question)
+{
+    lua_getfield(L, FIRST_BY, "key");
+    question->key = (int32_t)luaL_optnumber(L, -1, -1);
+    lua_getfield(L, FIRST_BY, "team");
+    question->team = (int32_t)luaL_optnumber(L, -1, -1);
+    lua_getfield(L, FIRST_BY, "model");
+    question->model = luaL_optstring(L, -1, NULL);
+    lua_getfield(L, FIRST_BY, "target");
+    question->target = luaL_optstring(L, -1, NULL);
+}
+
+/* sums(function(row), of_days, since_s, until_s [, { key, team, model, target }], by …) */
 static int usage_sums(lua_State *L)
 {
     struct ledger *ledger = lua_touserdata(L, lua_upvalueindex(1));
@@ -77,7 +91,11 @@ static int usage_sums(lua_State *L)
         .of_days = lua_toboolean(L, 2),
         .quarter = (int64_t)(luaL_checknumber(L, 3) / 900),
         .ends = ends_s < MAX_TIME ? (int64_t)ceil(ends_s / 900) : INT64_MAX,
+        .key = -1,
+        .team = -1,
     };
+    if (lua_istable(L, FIRST_BY))
+        set_only(L, &question);
     struct sums *sums = usage_new(ledger, &question);
 
     if (!sums)

@@ -43,7 +43,8 @@ static const char accounts[] =
 
 static const char usage[] =
     "weir usage     what was used and spent, the dearest first\n"
-    "  --by key,team,model,target,day    one or more of these; else key\n"
+    "  --by key,team,model,target,day    one or more of these; else key, of one key model\n"
+    "  --key K, --team T, --model M, --target T    only such; a team may be none\n"
     "  --since 30d, --until T            from when on, up to when\n"
     "  --csv\n"
     "weir requests  the latest requests\n"

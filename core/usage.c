@@ -52,9 +52,28 @@ static void write_columns(struct buf *sql, unsigned by)
                       " estimated");
 }
 
+static void add_number(struct buf *sql, const char *column, int32_t number)
+{
+    if (number >= 0)
+        buf_add_format(sql, " AND %s = %d", column, (int)number);
+}
+
+/* Texts are parameters: clients chose them. */
+static size_t add_text(struct buf *sql, const char *column, const char *text,
+                       struct ledger_value *value)
+{
+    if (!text)
+        return 0;
+    buf_add_format(sql, " AND %s = ?", column);
+    *value = (struct ledger_value){.type = LEDGER_TEXT, .text = slice_of(text)};
+    return 1;
+}
+
 struct sums *usage_new(struct ledger *ledger, const struct usage_question *question)
 {
     struct reading reading = {.question = question, .sums = sums_new()};
+    struct ledger_value values[2];
+    size_t count;
     struct buf sql = {0};
 
     buf_add_text(&sql, "SELECT ");
@@ -62,8 +81,12 @@ struct sums *usage_new(struct ledger *ledger, const struct usage_question *quest
     buf_add_format(&sql, " FROM %s WHERE quarter >= %lld AND quarter < %lld",
                    question->of_days ? "days" : "sums", (long long)question->quarter,
                    (long long)question->ends);
+    add_number(&sql, "key", question->key);
+    add_number(&sql, "team", question->team);
+    count = add_text(&sql, "model", question->model, values);
+    count += add_text(&sql, "target", question->target, values + count);
     buf_add_char(&sql, '\0');
-    bool is_read = ledger_read(ledger, sql.ptr, NULL, 0, on_row, &reading);
+    bool is_read = ledger_read(ledger, sql.ptr, values, count, on_row, &reading);
     buf_free(&sql);
     if (is_read)
         return reading.sums;

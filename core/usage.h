@@ -20,6 +20,9 @@ struct usage_question {
     bool of_days;    /* of whole days, of which there are fewer rows; else of quarters of an hour */
     int64_t quarter; /* since then */
     int64_t ends;    /* the quarter before which it ends */
+    /* Of that key, team, model or target alone; less than 0, or NULL: of any. */
+    int32_t key, team;
+    const char *model, *target;
 };
 
 /* What is summed up, to be freed; of days, a sum's quarter is the one that its day begins with.

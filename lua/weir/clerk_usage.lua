@@ -34,7 +34,7 @@ return function(host, find)
 
   local function by_of(query)
     local list, has = {}, {}
-    for name in (query.by or "key"):gmatch("[^,]+") do
+    for name in (query.by or query.key and "model" or "key"):gmatch("[^,]+") do
       if not BY[name] then
         local near = suggest(name, ORDER)
         refuse(400, ("by: nothing is summed by '%s'; there are key, team, model, target, day%s")
@@ -71,11 +71,20 @@ return function(host, find)
     end
   end
 
+  --- Whose alone, as host.sums takes it.
+  local function only_of(query)
+    return {
+      key = query.key and find("key", query.key).id,
+      team = query.team and (query.team == "none" and 0 or find("team", query.team).id),
+      model = query.model, target = query.target,
+    }
+  end
+
   --- The sums of some time, by one or more of key, team, model, target, day.
   function usage.sums(query)
     local by = by_of(query)
     local of_days, start, ends = source(times_of(query, 30))
-    local rows, name = {}, namer()
+    local rows, name, only = {}, namer(), only_of(query)
     host.settle()
     host.sums(function(row)
       if #rows == MOST_SUMS then
@@ -83,7 +92,7 @@ return function(host, find)
           :format(MOST_SUMS))
       end
       rows[#rows + 1] = row
-    end, of_days, start, ends, unpack(by))
+    end, of_days, start, ends, only, unpack(by))
     for _, row in ipairs(rows) do name(row) end
     table.sort(rows, function(a, b)
       if a.cost ~= b.cost then return a.cost > b.cost end

@@ -441,6 +441,27 @@ describe("the ledger", function()
       assert.equal(1, #ledger.ask(gateway, "usage", "--by", "target,day").usage)
     end)
 
+    it("of one key, team, model or target alone", function()
+      local function sums(...)
+        local list = {}
+        for i, row in ipairs(ledger.ask(gateway, "usage", ...).usage) do
+          list[i] = (row.key or row.model or row.day) .. " " .. row.requests
+        end
+        return list
+      end
+      assert.same({ "default 2" }, sums("--key", "alice"))
+      assert.same({ "default 1" }, sums("--key", "bob", "--since", "9d"))
+      assert.same({ "alice 2" }, sums("--team", "search"))
+      assert.same({ "bob 1" }, sums("--team", "none"))
+      assert.same({ "bob 1", "alice 2" }, sums("--model", "default", "--target",
+        "first/first-model"))
+      assert.same({}, sums("--model", "x' OR 1 --"))
+      assert.same({}, sums("--target", "first/other"))
+      local status, text = ledger.run(gateway, "usage", "--key", "alcie")
+      assert.equal(1, status)
+      assert.matches("no key is called 'alcie' (did you mean 'alice'?)", text, 1, true)
+    end)
+
     it("as a table and as CSV", function()
       local _, text = ledger.run(gateway, "usage", "--by", "key")
       assert.matches("KEY%s+REQUESTS%s+ERRORS", text)

@@ -11,7 +11,8 @@ describe("usage", function()
       name = function(id) return id > 0 and "account-" .. id or nil end,
       settle = function() return true end,
       array = function(list) return list end,
-      sums = function(give, of_days, since, ends, ...)
+      sums = function(give, of_days, since, ends, only, ...)
+        assert.same({}, only)
         asked = { of_days = of_days, since = since, ends = ends, by = { ... } }
         for _, row in ipairs(rows) do give(row) end
       end,
