@@ -387,6 +387,7 @@ int reload_first(struct reload *reload)
     if (reload->listen_fd < 0)
         return EXIT_FAILED;
     reload_warn_no_keys(reload->current);
+    reload_warn_certificate(reload->current);
     reload_set_start(reload);
     crew_resize(reload->crew, reload->current->workers);
     reload_set_watch(reload);

@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { PROBLEMS_LOGGED = 8 };
+enum {
+    PROBLEMS_LOGGED = 8,
+    CERTIFICATE_S = 7 * 86400, /* renewals come weeks before the end: theirs has failed */
+};
 
 static const char *const causes[] = {"signal", "change", "command", "rollback", "canary"};
 
@@ -131,6 +134,20 @@ void reload_warn_no_keys(const struct version *version)
     log_end(&line);
 }
 
+void reload_warn_certificate(const struct version *version)
+{
+    double left_s = (double)version->tls_ends - loop_wall_seconds();
+
+    if (!version->tls_ends || left_s > CERTIFICATE_S)
+        return;
+    struct log_line line = log_begin(left_s > 0 ? LOG_WARN : LOG_ERROR, "certificate_ends");
+    log_int(&line, "hours", (int64_t)(left_s / 3600));
+    log_str(&line, "message",
+            left_s > 0 ? "the certificate of tls.cert ends soon"
+                       : "the certificate of tls.cert has ended: clients that look refuse it");
+    log_end(&line);
+}
+
 /* What workers that start from now on are given. */
 void reload_set_start(struct reload *reload)
 {
@@ -176,6 +193,7 @@ static void take_next(struct reload *reload)
     say_refused(reload);
     count_reload(reload, "ok");
     log_switched(reload);
+    reload_warn_certificate(reload->current);
     if (had_keys)
         reload_warn_no_keys(reload->current);
     reload_finish(reload);

@@ -50,6 +50,8 @@ void reload_finish(struct reload *reload); /* idle again; what was asked is answ
 /* The problems are there; what serves goes on serving. */
 void reload_refuse(struct reload *reload);
 void reload_warn_no_keys(const struct version *version);
+/* When the certificate ends within days, or has. */
+void reload_warn_certificate(const struct version *version);
 /* What workers that start from now on are given. */
 void reload_set_start(struct reload *reload);
 void reload_switch_all(struct reload *reload); /* all serve what is next */

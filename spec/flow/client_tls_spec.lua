@@ -240,6 +240,22 @@ describe("TLS with clients", function()
       assert.equal(200, started:request { path = "/healthz" }:read_response().status)
     end)
 
+    it("is warned of in its last days, at the start and after a reload", function()
+      tls.make_certificate(folder, "long", "localhost", { "-days", "30" })
+      local over = process.start { "openssl", "x509", "-in", folder .. "/long.pem", "-signkey",
+        folder .. "/long.key", "-days", "-1", "-out", folder .. "/over.pem" }
+      assert.equal(0, over:wait(), over.text.err)
+      local started = start()
+      started:wait_log("level=warn event=certificate_ends", "hours=47")
+      started:write("key.pem", read(folder .. "/long.key"))
+      started:write("cert.pem", read(folder .. "/long.pem"))
+      started:reload(2)
+      started:write("cert.pem", read(folder .. "/over.pem"))
+      started:reload(3)
+      started:wait_log("level=error event=certificate_ends", "hours=-24", "has ended")
+      assert.equal(2, select(2, started:log():gsub("event=certificate_ends", "")))
+    end)
+
     it("is refused when certificate and key do not belong together", function()
       local started = start "reload = { watch = false },"
       started:write("cert.pem", read(folder .. "/new.pem"))
