@@ -41,18 +41,27 @@ static void push_value(lua_State *L, const struct ledger_value *value)
         lua_pushlstring(L, value->text.ptr ? value->text.ptr : "", value->text.len);
 }
 
-/* The function at index 1 is called with each row. */
+struct asking {
+    lua_State *L;
+    bool has_failed; /* and why is on top */
+};
+
+/* The function at index 1 is called with each row, until it raises: the statement has to end all
+ * the same, or what it reads stays as it is for good. */
 static void give_row(void *arg, const struct ledger_row *row)
 {
-    lua_State *L = arg;
+    struct asking *asking = arg;
+    lua_State *L = asking->L;
 
+    if (asking->has_failed)
+        return;
     lua_pushvalue(L, 1);
     lua_createtable(L, 0, (int)row->count);
     for (size_t i = 0; i < row->count; i++) {
         push_value(L, &row->values[i]);
         lua_setfield(L, -2, row->names[i]);
     }
-    lua_call(L, 1, 0);
+    asking->has_failed = lua_pcall(L, 1, 0, 0) != 0;
 }
 
 typedef bool ledger_asks(struct ledger *ledger, const char *sql, const struct ledger_value *values,
@@ -63,6 +72,7 @@ static int ask(lua_State *L, ledger_asks *asks)
 {
     struct lua_clerk *clerk = clerk_of(L);
     struct ledger_value values[VALUES_MAX];
+    struct asking asking = {L, false};
     int count = lua_gettop(L) - 2;
 
     luaL_argcheck(L, count <= VALUES_MAX, 2, "too many values");
@@ -77,8 +87,10 @@ static int ask(lua_State *L, ledger_asks *asks)
             values[i].text.ptr = lua_tolstring(L, 3 + i, &values[i].text.len);
         }
     }
-    if (!asks(clerk->with.ledger, luaL_checkstring(L, 2), values, (size_t)count, give_row, L))
+    if (!asks(clerk->with.ledger, luaL_checkstring(L, 2), values, (size_t)count, give_row, &asking))
         return luaL_error(L, "ledger: %s", ledger_problem(clerk->with.ledger));
+    if (asking.has_failed)
+        return lua_error(L);
     return 0;
 }
 

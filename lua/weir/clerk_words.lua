@@ -126,13 +126,16 @@ end
 --- "env=prod", a list of such, or a table by name: as lines. "none": no label.
 ---@return string|false|nil, string|nil
 function words.labels(value)
-  local list, problem = {}, 'must be like "env=prod", 500 bytes at most in all, or "none"'
+  local list, has, problem = {}, {}, 'must be like "env=prod", 500 bytes at most in all, or "none"'
   if type(value) ~= "table" then value = { value } end
   if #value == 1 and value[1] == "none" then return false end
   for name, label in pairs(value) do
     if type(label) == "table" or type(label) == "userdata" then return nil, problem end
     local text = type(name) == "number" and tostring(label) or name .. "=" .. tostring(label)
-    if not text:find("^[%w_.-]+=[^%c]*$") then return nil, problem end
+    local of = text:match("^([%w_.-]+)=[^%c]*$")
+    if not of then return nil, problem end
+    if has[of] then return nil, ("has %s twice"):format(of) end
+    has[of] = true
     list[#list + 1] = text
   end
   table.sort(list)

@@ -274,6 +274,7 @@ describe("virtual keys", function()
       { 'budget: must be like "50usd/month"', "keys", "set", "alice", "--budget", "50" },
       { 'rpm: must be a whole number such as 60, "100k"', "keys", "set", "alice", "--rpm", "many" },
       { "2m\", 1000m at most", "keys", "set", "alice", "--concurrent", "3000m" },
+      { "labels: has env twice", "keys", "set", "alice", "--label", "env=a", "--label", "env=b" },
       { 'soft: must be a share such as "80%"', "keys", "set", "alice", "--soft", "nan" },
       { "name: a key needs one", "keys", "add", "--rpm", "5" },
       { "a key is called 'alice' already", "keys", "add", "--name", "alice" },

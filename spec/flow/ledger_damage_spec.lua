@@ -71,6 +71,18 @@ describe("a data folder", function()
     assert.equal(2, #ledger.ask(gateway, "requests").requests)
   end)
 
+  it("with a row that cannot be shown is read to the end of the statement", function()
+    start()
+    ledger.key(gateway, "alice")
+    write("UPDATE accounts SET expires = 'soon'")
+    local status, said = ledger.run(gateway, "keys", "list")
+    assert.equal(1, status)
+    assert.matches("attempt to compare", said, 1, true)
+    write("UPDATE accounts SET expires = NULL; PRAGMA wal_checkpoint(TRUNCATE)")
+    assert.equal(0, lfs.attributes(data .. "/ledger.db-wal").size) -- nobody reads what was before
+    assert.equal(1, #ledger.ask(gateway, "keys", "list").keys)
+  end)
+
   it("with keys of larger numbers than there is room for serves the others", function()
     start()
     ledger.key(gateway, "alice")

@@ -76,7 +76,8 @@ end
 local function exec(served, sql, row)
   local sqlite = ffi.load("sqlite3")
   local db = ffi.new("sqlite3 *[1]")
-  assert(sqlite.sqlite3_open(served.folder .. "/data/ledger.db", db) == 0)
+  local data = served.data or served.folder .. "/data"
+  assert(sqlite.sqlite3_open(data .. "/ledger.db", db) == 0)
   sqlite.sqlite3_busy_timeout(db[0], 10000)
   local status = sqlite.sqlite3_exec(db[0], sql, row, nil, nil)
   local problem = ffi.string(sqlite.sqlite3_errmsg(db[0]))
@@ -84,7 +85,8 @@ local function exec(served, sql, row)
   assert(status == 0, problem)
 end
 
---- Writes into the database of a gateway that is at rest, as nothing but the clerk does.
+--- Writes into the database of a gateway that is at rest, as nothing but the clerk does; data: its
+--- folder, where that is not its own.
 function ledger.write(served, sql) exec(served, sql, nil) end
 
 --- How many rows the database has of that, as "requests WHERE id = 'x'": what is committed.
