@@ -286,7 +286,9 @@ return function(host)
     local grace, problem = GRACE, nil
     if given.grace then grace, problem = words.span(given.grace) end
     if not grace then refuse(400, "grace: " .. problem) end
-    if row.revoked then refuse(409, ("'%s' is revoked, and its name is not used again: add another"):format(name)) end
+    if row.revoked then
+      refuse(409, ("'%s' is revoked, and its name is not used again: add another"):format(name))
+    end
     if row.old_sha256 and row.old_until > now then -- two at a time: the one before ends now
       host.publish_digest(row.old_sha256, row.id, now)
     end
