@@ -371,7 +371,8 @@ static bool replace(const char *path, struct slice text)
 
     buf_add_format(&beside, "%s.new", path);
     buf_add_char(&beside, '\0');
-    int fd = open(beside.ptr, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    unlink(beside.ptr); /* what a killed gateway left, or a link that somebody laid there */
+    int fd = open(beside.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     bool is_done = fd >= 0 && write_all(fd, text);
     if (fd >= 0)
         close(fd);

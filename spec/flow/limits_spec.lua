@@ -190,6 +190,19 @@ describe("limits", function()
       assert.is_false(first:is_asked())
     end)
 
+    it("are written to a file of their own, wherever a link in its place leads", function()
+      local gateway = w:gateway { more = DATA, files = { victim = "not yours" } }
+      require("lfs").link(gateway.folder .. "/victim", gateway.folder .. "/limits.new", true)
+      local client = gateway:chat()
+      first:answer(429, "{}", { ["Retry-After"] = "300" })
+      client:read_response()
+      gateway:stop()
+      local file = assert(io.open(gateway.folder .. "/victim"))
+      assert.equal("not yours", file:read("*a"))
+      file:close()
+      assert.matches("^weir%-limits ", kept(gateway))
+    end)
+
     it("are left out, and the log says why, where the file is torn", function()
       local gateway = w:gateway { more = DATA, files = { limits = "weir-limits 1 17\nlane 1 fi" } }
       gateway:wait_log("event=limits_file_ignored", "torn")
