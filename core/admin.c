@@ -12,6 +12,8 @@
 
 enum { PORT_CALLERS = ADMIN_CONNECTIONS - 4 }; /* the rest is for who may open the socket */
 
+static const int64_t CROWDED_US = 1000000; /* for a request to come while others wait for a place */
+
 static const struct gate_limits limits = {
     .head = 8192, .headers = 50, .uri = 1024, .body = 1024 * 1024, .bare_posts = true};
 
@@ -67,7 +69,29 @@ static bool has_room(const struct admin *admin, enum door door)
     return at_port + count_callers(admin, DOOR_UNIX) < ADMIN_CONNECTIONS;
 }
 
-int admin_polls(const struct admin *admin, struct pollfd *polls)
+/* Whoever has held a place at the port for longest, and has not asked anything yet. */
+static struct caller *find_late(struct admin *admin, int64_t now_us)
+{
+    struct caller *late = NULL;
+
+    for (int i = 0; i < ADMIN_CONNECTIONS; i++) {
+        struct caller *caller = &admin->callers[i];
+        if (caller->fd < 0 || caller->door != DOOR_TCP || caller->state != READING)
+            continue;
+        if (now_us < caller->deadline_us - CALLER_US + CROWDED_US)
+            continue;
+        if (!late || caller->deadline_us < late->deadline_us)
+            late = caller;
+    }
+    return late;
+}
+
+static bool may_come(struct admin *admin, enum door door, int64_t now_us)
+{
+    return has_room(admin, door) || (door == DOOR_TCP && find_late(admin, now_us));
+}
+
+int admin_polls(struct admin *admin, struct pollfd *polls)
 {
     int count = 0;
 
@@ -80,7 +104,7 @@ int admin_polls(const struct admin *admin, struct pollfd *polls)
     }
     for (int i = 0; i < DOOR_COUNT; i++) {
         int fd = doors_fd(admin->doors, (enum door)i);
-        if (fd >= 0 && has_room(admin, (enum door)i))
+        if (fd >= 0 && may_come(admin, (enum door)i, loop_now_us()))
             polls[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
     return count;
@@ -98,10 +122,12 @@ static void accept_all(struct admin *admin, enum door door, int64_t now_us)
 {
     int listener = doors_fd(admin->doors, door);
 
-    while (listener >= 0 && has_room(admin, door)) {
+    while (listener >= 0 && may_come(admin, door, now_us)) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             return;
+        if (!has_room(admin, door))
+            caller_hang_up(find_late(admin, now_us));
         *find_free(admin) = (struct caller){
             .fd = fd, .door = door, .gate.limits = &limits, .deadline_us = now_us + CALLER_US};
     }
@@ -224,7 +250,8 @@ static int64_t turn_one(struct admin *admin, struct caller *caller, int64_t now_
 
 int64_t admin_turn(struct admin *admin, int64_t now_us)
 {
-    int64_t due_us = INT64_MAX;
+    bool is_crowded = doors_fd(admin->doors, DOOR_TCP) >= 0 && !has_room(admin, DOOR_TCP);
+    int64_t due_us = is_crowded ? now_us + CROWDED_US / 8 : INT64_MAX;
 
     accept_all(admin, DOOR_UNIX, now_us);
     accept_all(admin, DOOR_TCP, now_us);

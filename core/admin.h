@@ -24,8 +24,8 @@ struct admin *admin_new(struct doors *doors, struct reload *reload, struct crew 
 /* Who answers for the ledger; borrowed. */
 void admin_set_clerk(struct admin *admin, struct clerk *clerk);
 
-int admin_polls(const struct admin *admin, struct pollfd *polls); /* gives how many */
-int64_t admin_turn(struct admin *admin, int64_t now_us);          /* gives when to call it again */
+int admin_polls(struct admin *admin, struct pollfd *polls); /* gives how many */
+int64_t admin_turn(struct admin *admin, int64_t now_us);    /* gives when to call it again */
 
 /* A child ended; true when it was one of the admin's. */
 bool admin_reap(struct admin *admin, pid_t pid, int status);

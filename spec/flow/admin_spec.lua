@@ -184,6 +184,16 @@ describe("the admin port", function()
     for _, one in ipairs(held) do one:close() end
   end)
 
+  it("serves who asks in the place of who says nothing", function()
+    local port = start().admin
+    local idle = {}
+    for i = 1, 12 do idle[i] = socket.connect(port) end -- all that the port has
+    assert.equal(200, (status(port, GOOD)))
+    assert.equal("", (idle[1]:read_all()))
+    assert.is_false(idle[12]:is_closed())
+    for _, one in ipairs(idle) do one:close() end
+  end)
+
   it("shows settings without a secret", function()
     local port = start().admin
     local _, response = status(port, GOOD, "/config")
