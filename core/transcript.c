@@ -53,6 +53,20 @@ struct transcript *transcript_new(struct rings *rings, int worker,
 
 /* ---- bounds ---- */
 
+/* Bytes of what a string's inside begins with: a character, an escape, or the two that are a pair
+ * of surrogates. */
+static size_t step_of(struct slice inside)
+{
+    const char *at = inside.ptr;
+
+    if (at[0] != '\\')
+        return 1;
+    if (at[1] != 'u')
+        return 2;
+    bool is_high = (at[2] | 0x20) == 'd' && strchr("89abAB", at[3]);
+    return is_high && inside.len >= 12 && at[6] == '\\' && at[7] == 'u' ? 12 : 6;
+}
+
 /* So much of a text that no character of UTF-8 is cut, and no escape of a string's inside. */
 static size_t fit(struct slice text, size_t most, bool is_inside)
 {
@@ -62,7 +76,7 @@ static size_t fit(struct slice text, size_t most, bool is_inside)
         return text.len;
     if (is_inside)
         for (size_t step; len < most; len += step) {
-            step = text.ptr[len] != '\\' ? 1 : text.ptr[len + 1] == 'u' ? 6 : 2;
+            step = step_of((struct slice){text.ptr + len, text.len - len});
             if (len + step > most)
                 break;
         }

@@ -197,6 +197,14 @@ describe("stored texts", function()
     assert.equal(("\195\164"):rep(170), part.text)
   end)
 
+  it("are cut at no half of a pair that stands for one character", function()
+    start { more = " ledger = { store = { keep = 3600, most = 1024 } }," }
+    local text = "\\u00e4" .. ("\\ud83d\\ude00"):rep(300)
+    local id = stream(ledger.key(gateway, "alice", "--store", "30d"), openai.content(text),
+      openai.finish, openai.done)
+    assert.equal("\195\164" .. ("\240\159\152\128"):rep(84), texts(id).answer.parts[1].text)
+  end)
+
   it("are what the client got of a stream that broke, and how it was told", function()
     start()
     local client = ask((ledger.key(gateway, "alice", "--store", "30d")), { stream = true })
