@@ -103,14 +103,18 @@ void clerk_texts_free(struct clerk_texts *texts)
 
 /* ---- taking ---- */
 
-/* For how long it is kept; 0: its key stores nothing any more. */
+/* For how long it is kept; 0: its key stores nothing any more.  A shorter time that was set while
+ * it was on its way holds for it as for what is there (follow). */
 static int64_t keep_of(const struct clerk_texts *texts, const struct transcript_head *head)
 {
     struct keys_account account;
+    int64_t allowed_s = rings_allowed(texts->rings).keep_s, keep_s = head->keep_s;
 
     if (!keys_look(texts->keys, head->account, &account))
         return 0;
-    return account.store_s < head->keep_s ? account.store_s : head->keep_s;
+    if (allowed_s && allowed_s < keep_s)
+        keep_s = allowed_s;
+    return account.store_s < keep_s ? account.store_s : keep_s;
 }
 
 /* Half a pair of surrogates, or NUL, is shown as it was written. */
