@@ -131,15 +131,9 @@ static int clock_now(lua_State *L)
 void lua_purse_open(lua_State *L, struct budget *budget)
 {
     static const luaL_Reg functions[] = {
-        {"arm", budget_arm_purse},
-        {"date", clock_date},
-        {"now", clock_now},
-        {"purse", budget_purse_of},
-        {"renew", budget_renew_purse},
-        {"set_purse", budget_set_purse},
-        {"total", budget_total},
-        {"window", clock_window},
-        {NULL, NULL},
+        {"arm", budget_arm_purse},  {"date", clock_date},          {"now", clock_now},
+        {"purse", budget_purse_of}, {"renew", budget_renew_purse}, {"set_purse", budget_set_purse},
+        {"total", budget_total},    {"window", clock_window},      {NULL, NULL},
     };
 
     lua_pushlightuserdata(L, budget);
