@@ -324,6 +324,21 @@ describe("stored texts", function()
         :match("store%s+(%S+)")))
     end)
 
+    it("with the shorter time, though it came while they were under way", function()
+      start()
+      local headers = ledger.key(gateway, "alice", "--store", "30d")
+      local client = gateway:request { headers = headers, body = openai.request(false) }
+      local connection = first:take()
+      gateway:write("weir.lua", w:config { more = ledger.CONFIG
+        .. ' ledger = { store = { keep = 1 } }, log = { level = "debug" },' })
+      gateway:reload(2)
+      wait_removed(1)
+      connection:respond(200, openai.answer("marker-late"), CLOSE)
+      client:read_response()
+      wait_removed(2)
+      assert.same({}, holds("marker"))
+    end)
+
     it("as they would have when their key is revoked, or nothing more is allowed", function()
       start()
       local headers = ledger.key(gateway, "alice", "--store", "30d")
