@@ -38,6 +38,7 @@ if not registry["weir.tls"] then -- FFI forgets nothing between spec files
     const char *SSL_get_version(const SSL *ssl);
     void SSL_get0_alpn_selected(const SSL *ssl, const char **protocol, unsigned *len);
     void *SSL_get1_peer_certificate(const SSL *ssl);
+    void *signal(int number, void *handler);
     void X509_free(void *certificate);
     void *X509_get_subject_name(void *certificate);
     char *X509_NAME_oneline(void *name, char *to, int size);
@@ -58,6 +59,7 @@ end
 local ssl = library()
 local WANT_READ, WANT_WRITE, ZERO_RETURN = 2, 3, 6
 local PEM = 1
+local SIGPIPE, IGNORE = 13, ffi.cast("void *", 1)
 local SET_MIN, SET_MAX, SET_MODE = 123, 124, 33 -- commands of SSL_CTX_ctrl
 local VERSIONS = { ["1.0"] = 0x301, ["1.1"] = 0x302, ["1.2"] = 0x303, ["1.3"] = 0x304 }
 
@@ -133,7 +135,9 @@ end
 
 function Secure:try_send(bytes)
   ssl.ERR_clear_error()
+  local handler = libc.C.signal(SIGPIPE, IGNORE) -- OpenSSL writes without MSG_NOSIGNAL
   local count = ssl.SSL_write(self.ssl, bytes, #bytes)
+  libc.C.signal(SIGPIPE, handler)
   if count > 0 then return count end
   local why = ssl.SSL_get_error(self.ssl, count)
   return (why == WANT_WRITE or why == WANT_READ) and 0 or nil
