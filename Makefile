@@ -21,7 +21,7 @@ lint:
 
 format:
 	@tools/install test
-	clang-format -i core/*.[ch] mock/*.[ch] sim/*.[ch] $(wildcard fuzz/*.c bench/*.[ch])
+	clang-format -i core/*.[ch] core/*/*.[ch] mock/*.[ch] sim/*.[ch] $(wildcard fuzz/*.c bench/*.[ch])
 
 bench: build
 	@tools/install bench

@@ -9,9 +9,9 @@
  * who frees the slots here between two rounds and unmeasured.  The least of several rounds counts:
  * that is the work; the rest is what else ran. */
 /* SPDX-License-Identifier: MIT */
-#include "bill.h"
-#include "budget.h"
-#include "journal.h"
+#include "accounts/bill.h"
+#include "accounts/budget.h"
+#include "accounts/journal.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *
  * The least of several rounds counts: that is the work; the rest is what else ran. */
 /* SPDX-License-Identifier: MIT */
-#include "grant.h"
+#include "limits/grant.h"
 #include <stdio.h>
 #include <time.h>
 

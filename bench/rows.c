@@ -6,8 +6,8 @@
  * random as can be, so that sums are as little shorter than rows as can be.  bench/ledger builds
  * and runs it. */
 /* SPDX-License-Identifier: MIT */
-#include "journal.h"
-#include "ledger.h"
+#include "accounts/journal.h"
+#include "ledger/ledger.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>

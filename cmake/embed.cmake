@@ -1,4 +1,4 @@
-# What Weir's own Lua says goes into the binary as text: core/embed.h.
+# What Weir's own Lua says goes into the binary as text: core/policy/embed.h.
 find_program(LUAJIT_PROGRAM NAMES luajit REQUIRED)
 file(GLOB_RECURSE EMBEDDED CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} lua/weir/*.lua policies/*.lua)
 set(EMBED ${CMAKE_BINARY_DIR}/embed.c)

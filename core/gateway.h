@@ -2,7 +2,7 @@
  * to the next, and stops them.  It serves no client and runs no Lua. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "exit_code.h"
+#include "leaves/exit_code.h"
 
 /* weir serve: runs until it is told to stop. */
 int gateway_serve(const char *config_path);

@@ -1,10 +1,10 @@
 /* main.c -- the commands. */
 /* SPDX-License-Identifier: MIT */
+#include "admin/remote.h"
 #include "gateway.h"
 #include "kit.h"
+#include "leaves/nearest.h"
 #include "mock.h"
-#include "nearest.h"
-#include "remote.h"
 #include <stdio.h>
 #include <string.h>
 

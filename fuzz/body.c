@@ -4,8 +4,8 @@
  * takes is strict JSON, no edit changes nothing, every edit leaves strict JSON
  * that says what was set, and chunk_read is as strict as json_check. */
 /* SPDX-License-Identifier: MIT */
-#include "body.h"
-#include "chunk.h"
+#include "parsers/body.h"
+#include "parsers/chunk.h"
 #include <stdint.h>
 #include <stdlib.h>
 

@@ -3,8 +3,8 @@
  *
  * The first byte of the input seeds the cuts. */
 /* SPDX-License-Identifier: MIT */
-#include "gate.h"
-#include "mem.h"
+#include "parsers/gate.h"
+#include "leaves/mem.h"
 #include <stdint.h>
 #include <stdlib.h>
 

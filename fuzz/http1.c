@@ -1,6 +1,6 @@
 /* http1.c -- whatever a server sends, cut anywhere: read whole and in pieces, it is the same. */
 /* SPDX-License-Identifier: MIT */
-#include "http1.h"
+#include "parsers/http1.h"
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

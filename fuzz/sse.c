@@ -3,9 +3,9 @@
  *
  * The first byte of the input seeds the cuts, the second sets the limit. */
 /* SPDX-License-Identifier: MIT */
-#include "sse.h"
-#include "buf.h"
-#include "mem.h"
+#include "parsers/sse.h"
+#include "leaves/buf.h"
+#include "leaves/mem.h"
 #include <stdint.h>
 #include <stdlib.h>
 

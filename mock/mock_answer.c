@@ -1,9 +1,9 @@
 /* mock_answer.c -- decides on an answer and walks through it. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_answer.h"
-#include "json.h"
-#include "mem.h"
+#include "leaves/mem.h"
 #include "mock_shape.h"
+#include "parsers/json.h"
 #include <stdio.h>
 #include <stdlib.h>
 

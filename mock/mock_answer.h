@@ -8,7 +8,7 @@
  * bytes, and does what the step says. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 #include "mock_head.h"
 #include "mock_http.h"
 #include "mock_limit.h"

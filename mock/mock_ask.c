@@ -1,7 +1,7 @@
 /* mock_ask.c -- one strict walk over the top level of the body. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_ask.h"
-#include "json.h"
+#include "parsers/json.h"
 
 static bool take_true(struct json *json)
 {

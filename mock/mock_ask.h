@@ -1,9 +1,9 @@
 /* mock_ask.h -- what a request's JSON body asks for. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
-#include "err.h"
-#include "slice.h"
+#include "leaves/buf.h"
+#include "leaves/err.h"
+#include "leaves/slice.h"
 
 struct mock_ask {       /* a plain value; slices are borrowed from the body */
     struct slice model; /* unescaped: in the buffer given to mock_ask_read */

@@ -10,7 +10,7 @@
  *     (any) -> GONE          [drop]          freed at the end of the turn */
 /* SPDX-License-Identifier: MIT */
 #include "mock_conn.h"
-#include "mem.h"
+#include "leaves/mem.h"
 #include "mock_answer.h"
 #include "mock_control.h"
 #include "mock_http.h"

@@ -5,8 +5,8 @@
  * knows nothing of connections. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
-#include "slice.h"
+#include "leaves/buf.h"
+#include "leaves/slice.h"
 
 /* Places in an answer, in order.  From 0 on: so many chunks of a stream are
  * out (0: the role alone), or so many bytes of a plain body. */

@@ -1,7 +1,7 @@
 /* mock_head.h -- the status line and headers of an answer. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 #include "mock_limit.h"
 #include "mock_options.h"
 

@@ -2,8 +2,8 @@
  * trusting, but never beyond the bytes. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
-#include "slice.h"
+#include "leaves/buf.h"
+#include "leaves/slice.h"
 
 enum { MOCK_MAX_HEAD = 1 << 20 };
 

@@ -2,7 +2,7 @@
  * says what is left (its headers, its formats). */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 #include "mock_options.h"
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* mock_loop.c -- epoll, and a binary heap of timers with the soonest in slot 1. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_loop.h"
-#include "mem.h"
+#include "leaves/mem.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>

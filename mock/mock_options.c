@@ -1,7 +1,7 @@
 /* mock_options.c -- the table of options, read from argv and from model names. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_options.h"
-#include "mem.h"
+#include "leaves/mem.h"
 #include <stdlib.h>
 
 enum kind { FLAG, NUMBER, TEXT, RATE, SECONDS, FAULT, STATUS, PLACE, HEADER };

@@ -4,9 +4,9 @@
  * One table holds every option; this knows nothing of HTTP. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
+#include "leaves/slice.h"
 #include "mock_fault.h"
-#include "slice.h"
 
 enum { MOCK_MAX_HEADERS = 8 };
 

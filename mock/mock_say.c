@@ -2,7 +2,7 @@
  * hundred thousand of these a second. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_say.h"
-#include "json.h"
+#include "parsers/json.h"
 
 static const char filler[] = "the quick brown fox jumps over the lazy dog and packs my box with "
                              "five dozen liquor jugs while waiting for the next token to come ";

@@ -2,7 +2,7 @@
  * events of a stream.  It knows nothing of HTTP, pace or place. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 #include "mock_ask.h"
 #include "mock_options.h"
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* mock_shape.c -- the table of error shapes. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_shape.h"
-#include "json.h"
+#include "parsers/json.h"
 
 struct mock_shape {
     const char *name;

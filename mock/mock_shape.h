@@ -3,7 +3,7 @@
  * A shape turns one error into a body, and into an event of a stream. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 
 struct mock_error { /* borrowed texts */
     int status;

@@ -1,8 +1,8 @@
 /* mock_stats.c -- counters, a ring of requests, a file of JSON lines. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_stats.h"
-#include "json.h"
-#include "mem.h"
+#include "leaves/mem.h"
+#include "parsers/json.h"
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -5,7 +5,7 @@
  * before the answer was whole. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 #include "mock_http.h"
 #include <stdint.h>
 

@@ -1,11 +1,11 @@
 /* kit.c -- the command lines of weir test and weir explain. */
 /* SPDX-License-Identifier: MIT */
 #include "kit.h"
+#include "admin/remote.h"
 #include "gateway.h"
-#include "json.h"
+#include "leaves/mem.h"
 #include "lua_sim.h"
-#include "mem.h"
-#include "remote.h"
+#include "parsers/json.h"
 #include "specs.h"
 #include <linux/limits.h>
 #include <stdio.h>

@@ -7,12 +7,12 @@
 #include "lua_sim.h"
 #include "sim.h" /* before what it renames */
 
-#include "attempt.h"
-#include "loop.h"
-#include "lua_core.h"
-#include "mem.h"
-#include "metrics.h"
-#include "ration.h"
+#include "exchange/attempt.h"
+#include "leaves/loop.h"
+#include "leaves/mem.h"
+#include "metrics/metrics.h"
+#include "policy/lua_core.h"
+#include "policy/ration.h"
 #include "sim_loop.h"
 
 struct lua_sim {

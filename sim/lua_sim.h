@@ -1,7 +1,7 @@
 /* lua_sim.h -- a generation in which a spec runs beside the policies that it tests. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 #include <stdbool.h>
 
 struct limits;

@@ -1,12 +1,12 @@
 /* sim.c -- puts the simulated floor under exchange.c. */
 /* SPDX-License-Identifier: MIT */
 #include "sim.h"
-#include "exchange.h"
-#include "log.h"
-#include "loop.h"
-#include "mem.h"
-#include "origin.h"
-#include "policy.h"
+#include "exchange/exchange.h"
+#include "leaves/log.h"
+#include "leaves/loop.h"
+#include "leaves/mem.h"
+#include "policy/policy.h"
+#include "provider/origin.h"
 #include "sim_loop.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>

@@ -4,7 +4,7 @@
  * It knows nothing of Lua but through policy.h; lua_sim.c lets specs drive it. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "config.h"
+#include "policy/config.h"
 #include "sim_client.h"
 #include "sim_upstream.h"
 

@@ -1,8 +1,8 @@
 /* sim_client.c -- client.h, for one request without a connection. */
 /* SPDX-License-Identifier: MIT */
 #include "sim_client.h"
-#include "loop.h"
-#include "mem.h"
+#include "leaves/loop.h"
+#include "leaves/mem.h"
 #include <assert.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>

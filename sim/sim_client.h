@@ -6,7 +6,7 @@
 #pragma once
 #include "sim_names.h"
 
-#include "client.h"
+#include "client/client.h"
 
 enum sim_client_state {
     SIM_CLIENT_WAITS,

@@ -1,8 +1,8 @@
 /* sim_loop.c -- a list of timers, searched for the next: a request has few. */
 /* SPDX-License-Identifier: MIT */
 #include "sim_loop.h"
-#include "loop.h"
-#include "mem.h"
+#include "leaves/loop.h"
+#include "leaves/mem.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 

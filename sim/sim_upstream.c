@@ -5,9 +5,9 @@
  * behind them, and one thing is told at a time, with nothing after it. */
 /* SPDX-License-Identifier: MIT */
 #include "sim_upstream.h"
-#include "loop.h"
-#include "mem.h"
-#include "origin.h"
+#include "leaves/loop.h"
+#include "leaves/mem.h"
+#include "provider/origin.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <sys/queue.h>

@@ -6,7 +6,7 @@
 #pragma once
 #include "sim_names.h"
 
-#include "upstream.h"
+#include "provider/upstream.h"
 
 struct provider;
 

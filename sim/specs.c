@@ -1,8 +1,8 @@
 /* specs.c -- finds specs, and hands them to lua/weir/test.lua, a fresh Lua state for each file. */
 /* SPDX-License-Identifier: MIT */
 #include "specs.h"
+#include "leaves/mem.h"
 #include "lua_sim.h"
-#include "mem.h"
 #include <dirent.h>
 #include <linux/limits.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * is virtual and its log captured. */
 /* SPDX-License-Identifier: MIT */
 #pragma once
-#include "buf.h"
+#include "leaves/buf.h"
 
 struct sources;
 

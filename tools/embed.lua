@@ -1,5 +1,5 @@
 --- Writes a C file with the text of Lua files: tools/embed.lua OUT.c FILE.lua…
--- See core/embed.h for the table's shape.
+-- See core/policy/embed.h for the table's shape.
 
 local out_path = assert(arg[1], "usage: embed.lua OUT.c FILE.lua...")
 
@@ -28,7 +28,8 @@ local function module_name(path)
 end
 
 local out = assert(io.open(out_path, "w"))
-out:write('/* Written by tools/embed.lua: change the Lua files instead. */\n#include "embed.h"\n\n')
+out:write('/* Written by tools/embed.lua: change the Lua files instead. */\n',
+  '#include "policy/embed.h"\n\n')
 out:write("const struct embed_file embed_files[] = {\n")
 for i = 2, #arg do
   local file = assert(io.open(arg[i], "rb"))

@@ -111,7 +111,7 @@ end
 local function declared_by(files)
   local ours = {}
   for _, path in ipairs(files) do
-    if path:find("^%a+/lua_%w+%.h$") then
+    if path:find("/lua_%w+%.h$") then
       each_word(path, function(word, _, is_call)
         if is_call then ours[word] = true end
       end)
@@ -181,6 +181,27 @@ local function check_simulated(path)
   end)
 end
 
+-- The rooms of core/ from the top down: a file includes those of its own and of rooms below.
+local rooms = { "admin", "master", "worker", "exchange", "client", "ledger", "policy", "accounts",
+  "provider", "limits", "metrics", "parsers", "leaves" }
+local on_top = { ["core/main.c"] = true, ["core/gateway.c"] = true, ["core/gateway.h"] = true }
+local floor_of = {}
+for i, room in ipairs(rooms) do floor_of[room] = i end
+
+local function check_room(path)
+  if not path:find("^core/.*%.[ch]$") or on_top[path] then return end
+  local room = path:match("^core/(%w+)/")
+  if not floor_of[room] then return report(path, 0, "stands in no room of core/") end
+  local number = 0
+  for line in read(path):gmatch("([^\n]*)\n?") do
+    number = number + 1
+    local other = line:match('^#include "(%w+)/')
+    if other and (floor_of[other] or 0) <= floor_of[room] then
+      report(path, number, ("%s is not below %s: arrows run down"):format(other, room))
+    end
+  end
+end
+
 -- It tells what is built from what; how is in cmake/, and beside what it is about.
 local build_lines = select(2, read("CMakeLists.txt"):gsub("\n", ""))
 if build_lines > 150 then
@@ -191,7 +212,9 @@ local files = list("git ls-files --cached --others --exclude-standard")
 local ours = declared_by(files)
 for _, path in ipairs(files) do
   check_any(path)
-  if path:find("^%a+/.*%.[ch]$") and not path:find("^fuzz/") and not path:find("^bench/") then
+  check_room(path)
+  local is_ours = path:find("^core/") or path:find("^mock/") or path:find("^sim/")
+  if is_ours and path:find("%.[ch]$") then
     check_c(path, ours)
   end
   if simulated[path] then check_simulated(path) end

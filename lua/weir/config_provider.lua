@@ -8,7 +8,7 @@ local url = require("weir.url")
 local config_provider = {}
 
 local MAX_SECONDS = 2147483 -- 2^31 milliseconds, where timers overflow
-local MAX_KEYS = 64 -- core/limit.h
+local MAX_KEYS = 64 -- core/limits/limit.h
 local MAX_COUNT = 2147483647
 local CLOCK = { kind = "number", above = 0, max = MAX_SECONDS }
 

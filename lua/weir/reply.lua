@@ -15,7 +15,7 @@ Reply.__index = {
   on_end = function(self) return self end,
 }
 
-local CHAT, COMPLETIONS = 0, 1 -- core/config.h, enum endpoint
+local CHAT, COMPLETIONS = 0, 1 -- core/policy/config.h, enum endpoint
 
 local function error_body(status, text)
   local kind = status < 500 and "invalid_request_error" or "server_error"

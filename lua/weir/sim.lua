@@ -11,7 +11,7 @@ local sim_result = require("weir.sim_result")
 local targets = require("weir.targets")
 local sim = { provider = script.provider, host = script.host }
 
-local ENDPOINTS = { chat = 0, completions = 1, embeddings = 2 } -- core/config.h, enum endpoint
+local ENDPOINTS = { chat = 0, completions = 1, embeddings = 2 } -- as in config.h
 local SPOKEN = { chat = "messages", completions = "prompt", embeddings = "input" }
 local REQUEST = {
   at = true, body = true, endpoint = true, headers = true, key = true, leaves = true,

@@ -8,7 +8,7 @@ local ledger = require("spec.support.ledger")
 local libc = require("spec.support.libc")
 local world = require("spec.support.world")
 
-local SLOTS = 16384 -- core/journal.h
+local SLOTS = 16384 -- core/accounts/journal.h
 local BATCH = 128   -- requests that a client sends ahead; SLOTS are a multiple
 local CLOSE = { Connection = "close" }
 

@@ -48,9 +48,9 @@ end
 
 describe("meta/weir", function()
   local borders = {
-    { "weir.Request", "Request", "core/lua_request.c" },
-    { "weir.Response", "Response", "core/lua_response.c" },
-    { "weir.Event", "Event", "core/lua_event.c" },
+    { "weir.Request", "Request", "core/policy/lua_request.c" },
+    { "weir.Response", "Response", "core/policy/lua_response.c" },
+    { "weir.Event", "Event", "core/policy/lua_event.c" },
   }
   for _, border in ipairs(borders) do
     it("has the members of " .. border[1], function()

@@ -6,6 +6,8 @@
 -- lines, inline functions, attributes) is left out.  The library is the one
 -- named by WEIR_PARSERS, or build/libweir-parsers.so.
 
+local lfs = require("lfs")
+
 local native = {}
 
 -- busted forgets modules between files, FFI never forgets a declaration: so
@@ -37,14 +39,23 @@ local function declarations(text)
   return text
 end
 
+--- The path of a header of core/, in whatever room it is.
+local function header(name)
+  for room in lfs.dir("core") do
+    local path = ("core/%s/%s.h"):format(room, name)
+    if lfs.attributes(path, "mode") == "file" then return path end
+  end
+  error("core/ has no " .. name .. ".h")
+end
+
 local function declare(ffi, name)
   if not state.declared[name] then
-    ffi.cdef(declarations(read("core/" .. name .. ".h")))
+    ffi.cdef(declarations(read(header(name))))
     state.declared[name] = true
   end
 end
 
---- Declares each of core/NAME.h once, in order, and opens the library.
+--- Declares each of core/*/NAME.h once, in order, and opens the library.
 ---@param headers string[]
 ---@return ffi.namespace* C
 ---@return ffilib ffi
