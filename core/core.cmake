@@ -105,6 +105,7 @@ set(GATEWAY
   core/ledger/clerk_work.c
   core/ledger/desk.c
   core/ledger/ledger.c
+  core/ledger/tables.c
   core/ledger/usage.c
   core/ledger/archive.c
   core/ledger/clerk_texts.c
@@ -142,6 +143,7 @@ set(GATEWAY
   core/provider/upstream.c
   core/provider/upstream_flow.c
   core/provider/origin.c
+  core/provider/base_url.c
   core/provider/peer.c
   core/provider/connection.c
   core/provider/fetch.c

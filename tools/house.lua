@@ -89,7 +89,7 @@ local lua_files = { "policy.c", "policy_judge.c", "generation.c",
   "config.c", "lua_%w+.[ch]" }
 local homes = {
   { prefix = "evhttp_", files = { "client.c", "client_request.c", "client_write.c" } },
-  { prefix = "curl_", files = { "connection.c" } },
+  { prefix = "curl_", files = { "connection.c", "base_url.c" } },
   { prefix = "CURLOPT_", files = { "connection.c" } },
   { prefix = "SSL_", files = { "tls.c" } },
   { prefix = "EVP_MD_", files = { "sha256.c" } },
@@ -97,7 +97,7 @@ local homes = {
   { prefix = "luaL_", files = lua_files },
   { prefix = "lua_", files = lua_files, shared = true }, -- our lua_*.h begin so too
   { prefix = "cJSON_", files = { "lua_json.c" } },
-  { prefix = "sqlite3_", files = { "ledger.c", "archive.c" } },
+  { prefix = "sqlite3_", files = { "ledger.c", "tables.c", "archive.c" } },
 }
 
 local function is_one_of(name, patterns)

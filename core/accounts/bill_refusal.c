@@ -91,9 +91,9 @@ static void refuse_for_now(struct bill_refusal *out, const char *message)
 void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is_team,
                  struct bill_refusal *out)
 {
-    static const char *const limits[] = {[BUDGET_RPM] = "requests a minute",
-                                         [BUDGET_TPM] = "tokens a minute",
-                                         [BUDGET_CONCURRENT] = "requests at once"};
+    static const char *const limits[][2] = {[BUDGET_RPM] = {"request", "a minute"},
+                                            [BUDGET_TPM] = {"token", "a minute"},
+                                            [BUDGET_CONCURRENT] = {"request", "at once"}};
     static const char *const words[2][BILL_LIMITS] = {{[BUDGET_SPENT] = "insufficient_quota",
                                                        [BUDGET_RPM] = "key_rpm",
                                                        [BUDGET_TPM] = "key_tpm",
@@ -123,8 +123,10 @@ void bill_refuse(struct bills *bills, const struct budget_refusal *seen, bool is
     }
     out->type = "rate_limit_error";
     out->code = "rate_limit_exceeded";
-    snprintf(out->message, sizeof out->message, "the %s '%s' may make %lld %s; try again in %d s",
-             whose, account.name, (long long)seen->limit, limits[seen->word], out->retry_s);
+    snprintf(out->message, sizeof out->message,
+             "the %s '%s' may have %lld %s%s %s; try again in %d s", whose, account.name,
+             (long long)seen->limit, limits[seen->word][0], seen->limit == 1 ? "" : "s",
+             limits[seen->word][1], out->retry_s);
 }
 
 bool bill_refuse_unrecorded(struct bills *bills, const struct keys_account *account,

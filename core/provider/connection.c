@@ -63,57 +63,6 @@ struct connections {
 
 static void connected(struct connection *connection, CURLcode code);
 
-/* ---- addresses ---- */
-
-static char *url_part(CURLU *url, CURLUPart part, unsigned flags)
-{
-    char *text = NULL;
-
-    if (curl_url_get(url, part, &text, flags))
-        return mem_dup(SLICE(""));
-    char *copy = mem_dup(slice_of(text));
-    curl_free(text);
-    return copy;
-}
-
-bool connection_address(const char *text, struct connection_address *address)
-{
-    CURLU *url = curl_url();
-
-    if (curl_url_set(url, CURLUPART_URL, text, 0)) {
-        curl_url_cleanup(url);
-        return false;
-    }
-    char *scheme = url_part(url, CURLUPART_SCHEME, 0), *host = url_part(url, CURLUPART_HOST, 0);
-    char *port = url_part(url, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
-    char *path = url_part(url, CURLUPART_PATH, 0);
-    bool is_known = strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
-    struct buf line = {0};
-
-    for (size_t len = strlen(path); len && path[len - 1] == '/';)
-        path[--len] = '\0';
-    buf_add_format(&line, "%s%s%s", host, *port ? ":" : "", port);
-    address->host = mem_dup(buf_slice(&line));
-    buf_clear(&line);
-    buf_add_format(&line, "%s://%s", scheme, address->host);
-    address->origin = mem_dup(buf_slice(&line));
-    address->path = path;
-    buf_free(&line);
-    curl_url_cleanup(url);
-    mem_free(scheme), mem_free(host), mem_free(port);
-    if (!is_known)
-        connection_address_free(address);
-    return is_known;
-}
-
-void connection_address_free(struct connection_address *address)
-{
-    mem_free(address->origin);
-    mem_free(address->host);
-    mem_free(address->path);
-    *address = (struct connection_address){0};
-}
-
 /* ---- libcurl's sockets and timers ---- */
 
 static int on_close_socket(void *arg, curl_socket_t fd)

@@ -27,17 +27,6 @@ struct connection_owner {
     void (*on_ready)(void *arg, bool can_read, bool can_write);
 };
 
-/* An address as libcurl reads it: "http://127.0.0.1:11434/v1". */
-struct connection_address {
-    char *origin; /* "https://api.example:8443"; what connections are told apart by */
-    char *host;   /* as it stands in the Host header: the port only when it is not the usual */
-    char *path;   /* without slashes at the end */
-};
-
-/* False, and nothing to free, when url is none of http or https. */
-MUST_CHECK bool connection_address(const char *url, struct connection_address *address);
-void connection_address_free(struct connection_address *address);
-
 /* Begins to connect to url's host.  The caller owns it.  public_only: it fails where the name
  * leads to an address of somebody's own network; what is looked at is what is connected to. */
 struct connection *connection_new(struct connections *connections, const char *url,

@@ -1,7 +1,7 @@
 /* origin.c -- request heads, written once for each path and copied for each request. */
 /* SPDX-License-Identifier: MIT */
 #include "origin.h"
-#include "connection.h"
+#include "base_url.h"
 #include "leaves/mem.h"
 #include "peer.h"
 
@@ -9,7 +9,7 @@ enum { PATHS = 8 };
 
 struct origin {
     unsigned users; /* its owner, and each transfer */
-    struct connection_address address;
+    struct base_url address;
     struct buf headers; /* every request's, as lines */
     bool public_only;
     struct {
@@ -20,8 +20,7 @@ struct origin {
 };
 
 /* Bytes for all headers: a buffer that grew would leave the credential behind. */
-static size_t room_for(const struct connection_address *address, const char *const *headers,
-                       size_t count)
+static size_t room_for(const struct base_url *address, const char *const *headers, size_t count)
 {
     size_t room = strlen(address->host) + 256; /* origin_new's own, and a zero byte */
 
@@ -33,9 +32,9 @@ static size_t room_for(const struct connection_address *address, const char *con
 struct origin *origin_bare(const char *base_url, const char *const *headers, size_t count,
                            bool public_only)
 {
-    struct connection_address address;
+    struct base_url address;
 
-    if (!connection_address(base_url, &address))
+    if (!base_url_read(base_url, &address))
         return NULL;
     struct origin *origin = mem_new(sizeof *origin);
     origin->users = 1;
@@ -79,7 +78,7 @@ void origin_free(struct origin *origin)
         origin_wipe(&origin->heads[i].head);
     origin_wipe(&origin->headers);
     peer_release(origin->peer);
-    connection_address_free(&origin->address);
+    base_url_free(&origin->address);
     mem_free(origin);
 }
 
