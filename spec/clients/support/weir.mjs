@@ -31,6 +31,21 @@ function start(args, env, stream, pattern) {
   });
 }
 
+/** Waits until the child has said this on either stream. */
+export function saying(child, pattern) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no ${pattern}: ${child.said}`)), 20000);
+    const look = () => {
+      if (!pattern.test(child.said)) return;
+      clearTimeout(timer);
+      for (const from of [child.stdout, child.stderr]) from.off("data", look);
+      resolve();
+    };
+    for (const from of [child.stdout, child.stderr]) from.on("data", look);
+    look();
+  });
+}
+
 /** A mock provider; gives its base URL. */
 export async function startMock(...options) {
   const args = ["mock", "--listen", "127.0.0.1:0", ...options];
