@@ -26,7 +26,7 @@ for _, secure in ipairs { false, true } do
 
     local function serve_tls()
       local front = process.start { "node", "spec/support/tls_front.mjs", folder .. "/good.key",
-        folder .. "/good.pem", tostring(first.port) }
+        folder .. "/good.pem", tostring(first.port), "65536" }
       w.processes[#w.processes + 1] = front
       local port = front:wait_for("out", function(text)
         return tonumber(text:match("listening on (%d+)"))
