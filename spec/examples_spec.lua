@@ -7,9 +7,10 @@ local http = require("spec.support.http")
 local lfs = require("lfs")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
+local read_file = require("spec.support.read_file")
 local world = require("spec.support.world")
 
-local KEYS, files_below, read = example.KEYS, example.files_below, example.read
+local KEYS, files_below = example.KEYS, example.files_below
 local NO_KEYS = {}
 for name in pairs(KEYS) do NO_KEYS[name] = false end
 
@@ -279,14 +280,14 @@ describe("the documents", function()
   --- Whether the lines of block stand, as whole lines, in a file of examples/.
   local function is_in_examples(block)
     for _, path in ipairs(files_below("examples")) do
-      if ("\n" .. read("examples/" .. path)):find("\n" .. block, 1, true) then return true end
+      if ("\n" .. read_file("examples/" .. path)):find("\n" .. block, 1, true) then return true end
     end
     return false
   end
 
   for _, page in ipairs(pages) do
     it("show in " .. page .. " what stands in examples", function()
-      local text, found = read(page), 0
+      local text, found = read_file(page), 0
       for language, block in text:gmatch("\n```(%w+)\n(.-\n)```\n") do
         found = found + 1
         if shown[language] then
@@ -297,7 +298,7 @@ describe("the documents", function()
     end)
 
     it("give in " .. page .. " commands that weir mock takes", function()
-      for line in read(page):gmatch("\n(weir mock %-%-listen [^\n]*)") do
+      for line in read_file(page):gmatch("\n(weir mock %-%-listen [^\n]*)") do
         line = line:gsub(" +#.*", ""):gsub("127%.0%.0%.1:%d+", "127.0.0.1:0")
         local mock = process.start { "sh", "-c", "exec " .. (os.getenv("WEIR") or "build/weir")
           .. line:sub(5) }
@@ -308,7 +309,7 @@ describe("the documents", function()
 
     it("link in " .. page .. " to files that are there", function()
       local folder = page:match("^(.*/)") or ""
-      for link in read(page):gmatch("%]%(([^)#:]+)#?[^)]*%)") do
+      for link in read_file(page):gmatch("%]%(([^)#:]+)#?[^)]*%)") do
         assert(lfs.attributes(folder .. link), page .. " links to " .. link)
       end
     end)
@@ -317,9 +318,9 @@ describe("the documents", function()
   it("name in core/README.md functions that are there", function()
     local code = ""
     for _, name in ipairs(files_below("core")) do
-      if name:find("%.[ch]$") then code = code .. read("core/" .. name) end
+      if name:find("%.[ch]$") then code = code .. read_file("core/" .. name) end
     end
-    for name in read("core/README.md"):gmatch("`([a-z]+_[a-z_]+)`") do
+    for name in read_file("core/README.md"):gmatch("`([a-z]+_[a-z_]+)`") do
       assert(code:find("%f[%w_]" .. name .. "%f[^%w_]"), name .. " is not in core/")
     end
   end)

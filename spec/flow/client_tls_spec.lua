@@ -5,17 +5,11 @@ local gateway = require("spec.support.gateway")
 local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
+local read_file = require("spec.support.read_file")
 local tls = require("spec.support.tls")
 local world = require("spec.support.world")
 
 local MIB = 1024 * 1024
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 describe("TLS with clients", function()
   local folder, w, first, files
@@ -34,8 +28,8 @@ describe("TLS with clients", function()
     w = world.new()
     first = w:upstream("first")
     files = {
-      ["cert.pem"] = read(folder .. "/good.pem"),
-      ["key.pem"] = read(folder .. "/good.key"),
+      ["cert.pem"] = read_file(folder .. "/good.pem"),
+      ["key.pem"] = read_file(folder .. "/good.key"),
     }
   end)
 
@@ -211,8 +205,8 @@ describe("TLS with clients", function()
 
   describe("that changes", function()
     local function renew(started)
-      started:write("key.pem", read(folder .. "/new.key"))
-      started:write("cert.pem", read(folder .. "/new.pem"))
+      started:write("key.pem", read_file(folder .. "/new.key"))
+      started:write("cert.pem", read_file(folder .. "/new.pem"))
     end
 
     it("is taken while streams run, and cuts none", function()
@@ -247,10 +241,10 @@ describe("TLS with clients", function()
       assert.equal(0, over:wait(), over.text.err)
       local started = start()
       started:wait_log("level=warn event=certificate_ends", "hours=47")
-      started:write("key.pem", read(folder .. "/long.key"))
-      started:write("cert.pem", read(folder .. "/long.pem"))
+      started:write("key.pem", read_file(folder .. "/long.key"))
+      started:write("cert.pem", read_file(folder .. "/long.pem"))
       started:reload(2)
-      started:write("cert.pem", read(folder .. "/over.pem"))
+      started:write("cert.pem", read_file(folder .. "/over.pem"))
       started:reload(3)
       started:wait_log("level=error event=certificate_ends", "hours=-24", "has ended")
       assert.equal(2, select(2, started:log():gsub("event=certificate_ends", "")))
@@ -258,7 +252,7 @@ describe("TLS with clients", function()
 
     it("is refused when certificate and key do not belong together", function()
       local started = start "reload = { watch = false },"
-      started:write("cert.pem", read(folder .. "/new.pem"))
+      started:write("cert.pem", read_file(folder .. "/new.pem"))
       started.process:signal(libc.SIGHUP)
       local line = started:wait_log("event=reload_refused")
       assert.is_truthy(line:find("/cert.pem", 1, true))
@@ -311,7 +305,7 @@ describe("TLS with clients", function()
     end)
 
     it("is refused for a key that is not the certificate's", function()
-      files["key.pem"] = read(folder .. "/new.key")
+      files["key.pem"] = read_file(folder .. "/new.key")
       local status, said = check()
       assert.equal(3, status)
       assert.is_truthy(said:find("key.pem does not belong to the certificate", 1, true))
@@ -322,7 +316,7 @@ describe("TLS with clients", function()
       local made = process.start { "openssl", "ec", "-in", path .. "/key.pem", "-aes128",
         "-passout", "pass:secret", "-out", path .. "/locked.pem" }
       assert.equal(0, made:wait(20))
-      files["key.pem"] = read(path .. "/locked.pem")
+      files["key.pem"] = read_file(path .. "/locked.pem")
       gateway.remove_folder(path)
       assert.is_truthy(select(2, check()):find("or one with a password", 1, true))
     end)

@@ -10,6 +10,22 @@ local sound = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 local hidden = "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
 local post = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
 
+local MIB = 1024 * 1024
+
+--- Sends this over and over: the gateway goes before it has taken the most.
+local function assert_cut_off(client, bytes, most)
+  local sent = 0
+  while sent < most and not client:is_closed() do
+    local count = client:try_send(bytes)
+    if not count then break end -- it was cut off
+    if count == 0 then
+      assert(libc.wait(client.fd, libc.POLLIN + libc.POLLOUT, libc.deadline()))
+    end
+    sent = sent + count
+  end
+  assert.is_true(sent < most)
+end
+
 --- What is refused, by status; a second request hides behind each.
 local unsound = {
   ["both Content-Length and Transfer-Encoding"] = { 400,
@@ -160,16 +176,7 @@ describe("the gate", function()
   it("closes on a client that floods behind its request, and ends the request", function()
     local client = gateway:chat()
     local connection = first:take()
-    local flood, sent = sound:rep(2000), 0
-    while sent < 20 * 1024 * 1024 and not client:is_closed() do
-      local count = client:try_send(flood)
-      if not count then break end -- it was cut off
-      if count == 0 then
-        assert(libc.wait(client.fd, libc.POLLIN + libc.POLLOUT, libc.deadline()))
-      end
-      sent = sent + count
-    end
-    assert.is_true(sent < 20 * 1024 * 1024)
+    assert_cut_off(client, sound:rep(2000), 20 * MIB)
     connection:read_all()
     assert_alive()
   end)
@@ -177,16 +184,7 @@ describe("the gate", function()
   it("closes on a client that floods with rubbish behind its request, and ends it", function()
     local client = gateway:chat()
     local connection = first:take()
-    local flood, sent = ("x"):rep(64 * 1024), 0
-    while sent < 64 * 1024 * 1024 and not client:is_closed() do
-      local count = client:try_send(flood)
-      if not count then break end -- it was cut off
-      if count == 0 then
-        assert(libc.wait(client.fd, libc.POLLIN + libc.POLLOUT, libc.deadline()))
-      end
-      sent = sent + count
-    end
-    assert.is_true(sent < 64 * 1024 * 1024)
+    assert_cut_off(client, ("x"):rep(64 * 1024), 64 * MIB)
     connection:read_all()
     assert_alive()
   end)

@@ -2,13 +2,7 @@
 -- libraries on the plain build: with sanitizers others are linked.
 
 local process = require("spec.support.process")
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local read_file = require("spec.support.read_file")
 
 local function run(...)
   local command = process.start { ... }
@@ -19,7 +13,7 @@ end
 --- The packages of the nth apt-get install, as a set.
 local function installed(number)
   local sets = {}
-  for list in read("Dockerfile"):gmatch("install %-y %-%-no%-install%-recommends (.-) &&") do
+  for list in read_file("Dockerfile"):gmatch("install %-y %-%-no%-install%-recommends (.-) &&") do
     local set = {}
     for name in list:gsub("\\", " "):gmatch("%S+") do
       set[name] = true
@@ -32,7 +26,7 @@ end
 describe("the image", function()
   it("is built with what make installs", function()
     local wanted = {}
-    for name in read("tools/install"):match('build="(.-)"'):gmatch("%S+") do
+    for name in read_file("tools/install"):match('build="(.-)"'):gmatch("%S+") do
       wanted[name] = true
     end
     wanted.curl, wanted["ca-certificates"] = nil, nil -- the tools' own
@@ -57,7 +51,7 @@ describe("the image", function()
   end)
 
   it("asks what the package asks besides", function()
-    local depends = read("packaging/package.cmake"):match('PACKAGE_DEPENDS "([^"]+)"')
+    local depends = read_file("packaging/package.cmake"):match('PACKAGE_DEPENDS "([^"]+)"')
     for name in depends:gmatch("[^, ]+") do
       assert.is_true(installed(2)[name] == true, name)
     end

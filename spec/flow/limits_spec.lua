@@ -2,6 +2,7 @@
 
 local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
+local read_file = require("spec.support.read_file")
 local world = require("spec.support.world")
 local cjson = require("cjson")
 
@@ -168,10 +169,7 @@ describe("limits", function()
     local DATA = '  workers = 1, data = ".",'
 
     local function kept(gateway)
-      local file = assert(io.open(gateway.folder .. "/limits", "rb"))
-      local text = file:read("*a")
-      file:close()
-      return text
+      return read_file(gateway.folder .. "/limits")
     end
 
     it("are what they were, without a cooldown more or less", function()

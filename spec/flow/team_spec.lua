@@ -6,14 +6,8 @@ local ledger = require("spec.support.ledger")
 local json = require("dkjson")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
+local read_file = require("spec.support.read_file")
 local world = require("spec.support.world")
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 local function has(program)
   return os.execute("command -v " .. program .. " >/dev/null 2>&1") == 0
@@ -61,7 +55,7 @@ describe("the team's example", function()
     started:wait_log("event=request", "model=bad")
     assert.equal(2, #ledger.ask(started, "requests").requests) -- both are over
     local metrics = started:ask_admin("/metrics")
-    local panels = json.decode(read("examples/team/grafana.json")).panels
+    local panels = json.decode(read_file("examples/team/grafana.json")).panels
     assert.is_true(#panels > 10)
     for _, panel in ipairs(panels) do
       for _, target in ipairs(panel.targets) do
@@ -82,8 +76,8 @@ describe("the team's example", function()
     local binary = os.getenv("WEIR") or "build/weir"
     if not binary:find("^/") then binary = require("lfs").currentdir() .. "/" .. binary end
     local unit = write("weir.service",
-      (read("examples/team/weir.service"):gsub("/usr/bin/weir", (binary:gsub("%%", "%%%%")))))
-    local socket = write("weir.socket", read("examples/team/weir.socket"))
+      (read_file("examples/team/weir.service"):gsub("/usr/bin/weir", (binary:gsub("%%", "%%%%")))))
+    local socket = write("weir.socket", read_file("examples/team/weir.socket"))
     local status, said = run("systemd-analyze", "verify", "--man=no", unit, socket)
     assert.equal(0, status, said)
     assert.equal("", said)
@@ -95,7 +89,7 @@ describe("the team's example", function()
   it("has an nginx in front that nginx takes", function()
     if not has("nginx") then return pending("nginx is not there") end
     require("spec.support.tls").make_certificate(folder, "nginx", "llm.example.com")
-    local site = read("examples/team/nginx.conf")
+    local site = read_file("examples/team/nginx.conf")
       :gsub("/etc/ssl/llm.example.com/fullchain.pem", folder .. "/nginx.pem")
       :gsub("/etc/ssl/llm.example.com/privkey.pem", folder .. "/nginx.key")
     local path = write("nginx.conf", ("pid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\n"
@@ -123,7 +117,7 @@ describe("the team's example", function()
       assert.is_truthy(contents:find(" " .. path .. "\n", 1, true), path)
     end
     run("dpkg-deb", "--extract", package, folder .. "/unpacked")
-    local installed = read(folder .. "/unpacked/etc/weir/weir.lua")
+    local installed = read_file(folder .. "/unpacked/etc/weir/weir.lua")
     assert.is_truthy(installed:find('data = "/var/lib/weir"', 1, true))
     assert.is_truthy(installed:find('listen = { "unix:/run/weir/admin.sock" }', 1, true))
     local _, conffiles = run("dpkg-deb", "--info", package, "conffiles")
@@ -137,7 +131,7 @@ describe("the team's example", function()
   it("has a manual page of every command", function()
     local status, help = run(os.getenv("WEIR") or "build/weir", "--help")
     assert.equal(0, status)
-    local page, count = read("packaging/weir.1"):match("%.SH COMMANDS(.*)%.SH EXIT"), 0
+    local page, count = read_file("packaging/weir.1"):match("%.SH COMMANDS(.*)%.SH EXIT"), 0
     for words in help:gmatch("\n  weir (%l[%l, ]*)") do
       for command in words:gsub(" %l.*", ""):gmatch("%l+") do
         assert.matches("%f[%a]" .. command .. "%f[%A]", page)

@@ -1,13 +1,7 @@
 local fake = require("spec.support.fake")
+local read_file = require("spec.support.read_file")
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
-local META = read("lua/meta/weir.lua")
+local META = read_file("lua/meta/weir.lua")
 
 local function sorted(set)
   local names = {}
@@ -29,7 +23,7 @@ end
 
 --- Words that a C file compares names with, and the names in its tables of functions.
 local function named_in(path)
-  local text, names = read(path), {}
+  local text, names = read_file(path), {}
   for name in text:gmatch('strcmp%(name, "([%w_]+)"%) == 0') do names[name] = true end
   for name in text:gmatch('{"([%a][%w_]*)", [%l_]+}') do names[name] = true end
   local method = 'lua_pushcfunction%(L, [%w_]+%);\n%s*lua_setfield%(L, %-2, "(%a[%w_]*)"'
@@ -89,7 +83,7 @@ describe("meta/weir", function()
   end)
 
   it("has a word for everything that an outcome says", function()
-    local source = read("lua/weir/outcome.lua"):match("local RULES = {(.-)\n}")
+    local source = read_file("lua/weir/outcome.lua"):match("local RULES = {(.-)\n}")
     local words = {}
     for word in source:gmatch("\n  ([%w_]+) +=") do words[word] = true end
     words.exhausted, words.policy_error = true, true
@@ -116,7 +110,7 @@ describe("meta/weir", function()
   for _, path in ipairs { "lua/meta/weir.lua", "lua/meta/openai.lua" } do
     it("is Lua that loads and says that it is no module: " .. path, function()
       assert.truthy(loadfile(path))
-      assert.truthy(read(path):find("^%-%-%-@meta "))
+      assert.truthy(read_file(path):find("^%-%-%-@meta "))
     end)
   end
 end)

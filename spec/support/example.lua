@@ -5,6 +5,7 @@ local ledger = require("spec.support.ledger")
 local lfs = require("lfs")
 local libc = require("spec.support.libc")
 local process = require("spec.support.process")
+local read_file = require("spec.support.read_file")
 
 local Served = {}
 Served.__index = Served
@@ -20,13 +21,6 @@ example.KEYS = {
 
 --- Who is let in where keys are a list.
 example.ANN = { Authorization = "Bearer wk-ann" }
-
-function example.read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 --- The files below a folder, as paths within it.
 function example.files_below(folder, prefix, list)
@@ -56,7 +50,7 @@ end
 local function copy(name, url)
   local files = {}
   for _, path in ipairs(example.files_below("examples/" .. name)) do
-    local text = example.read("examples/" .. name .. "/" .. path)
+    local text = read_file("examples/" .. name .. "/" .. path)
     if path == "weir.lua" then
       text = at_mocks(text:gsub('\n  listen = "[^\n]*', ""), url)
       text = text:gsub("\nreturn {", '%0\n  listen = "127.0.0.1:0", workers = 1,', 1)
@@ -78,7 +72,7 @@ function example.serve(name, url, env)
   self.port = child:wait_for("err", function(text)
     return tonumber(text:match("listening[^\n]-127%.0%.0%.1:(%d+)"))
   end, "the example to listen", 20)
-  if example.read(folder .. "/weir.lua"):find('keys = "ledger"', 1, true) then
+  if read_file(folder .. "/weir.lua"):find('keys = "ledger"', 1, true) then
     self.headers = ledger.key(self, "spec")
   end
   return self

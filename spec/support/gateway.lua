@@ -8,6 +8,7 @@ local http = require("spec.support.http")
 local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
+local read_file = require("spec.support.read_file")
 
 local Gateway = {}
 Gateway.__index = Gateway
@@ -76,9 +77,7 @@ local function add_certificate(files)
   local folder = gateway.folder {}
   tls.make_certificate(folder, "spec", "localhost")
   for _, name in ipairs { "spec.pem", "spec.key" } do
-    local file = assert(io.open(folder .. "/" .. name, "rb"))
-    files[name] = file:read("*a")
-    file:close()
+    files[name] = read_file(folder .. "/" .. name)
   end
   gateway.remove_folder(folder)
 end

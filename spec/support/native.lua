@@ -7,6 +7,7 @@
 -- named by WEIR_PARSERS, or build/libweir-parsers.so.
 
 local lfs = require("lfs")
+local read_file = require("spec.support.read_file")
 
 local native = {}
 
@@ -15,13 +16,6 @@ local native = {}
 local registry = debug.getregistry()
 registry["weir.native"] = registry["weir.native"] or { ffi = require("ffi"), declared = {} }
 local state = registry["weir.native"]
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 --- The C text of a header that ffi.cdef can read.
 ---@param text string
@@ -50,7 +44,7 @@ end
 
 local function declare(ffi, name)
   if not state.declared[name] then
-    ffi.cdef(declarations(read(header(name))))
+    ffi.cdef(declarations(read_file(header(name))))
     state.declared[name] = true
   end
 end

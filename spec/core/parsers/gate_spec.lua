@@ -1,3 +1,4 @@
+local bytes_of = require("spec.support.bytes_of")
 local native = require("spec.support.native")
 
 local C, ffi = native.load { "slice", "gate" }
@@ -260,14 +261,6 @@ local function offer(pieces)
     end
   end
   return sum, gate
-end
-
-local function bytes_of(text)
-  local bytes = {}
-  for i = 1, #text do
-    bytes[i] = text:sub(i, i)
-  end
-  return bytes
 end
 
 -- The same, however it comes: whole, byte by byte, cut at every offset.

@@ -1,3 +1,4 @@
+local bytes_of = require("spec.support.bytes_of")
 local native = require("spec.support.native")
 
 local C, ffi = native.load { "slice", "err", "buf", "http1" }
@@ -25,12 +26,6 @@ local function read(pieces, ends)
   C.http1_free(http1)
   C.buf_free(body)
   return found
-end
-
-local function bytes_of(text)
-  local list = {}
-  for i = 1, #text do list[i] = text:sub(i, i) end
-  return list
 end
 
 local function cut(text, random)

@@ -1,3 +1,4 @@
+local bytes_of = require("spec.support.bytes_of")
 local native = require("spec.support.native")
 
 local C, ffi = native.load { "slice", "err", "buf", "sse" }
@@ -89,14 +90,6 @@ local function join_cut_endings(events, raws)
     end
   end
   return joined_events, joined_raws
-end
-
-local function bytes_of(text)
-  local bytes = {}
-  for i = 1, #text do
-    bytes[i] = text:sub(i, i)
-  end
-  return bytes
 end
 
 local function fixtures()
