@@ -1,5 +1,6 @@
 --- clerk_when.lua -- moments as people name them: "7d", "yesterday", "2026-11-20", "14:03", in the
 --- ledger's time zone.
+local moment = require("weir.moment")
 local words = require("weir.clerk_words")
 
 local when = {}
@@ -12,13 +13,6 @@ local function is_day(year, month, day)
   local is_leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
   if month == 2 and is_leap then length = 29 end
   return year >= 1970 and day >= 1 and day <= length
-end
-
---- Days since 1970 of a day of the Gregorian calendar, counted in years that begin with March.
-local function day_number(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
-    + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
 end
 
 --- "+0100" is 3600; nil: it is none.
@@ -57,7 +51,7 @@ local function read_date(host, text)
   if not year or not is_day(year, month, day) then return nil end
   local time, zone = read_rest(rest)
   if not time then return nil end
-  local shown = day_number(year, month, day) * 86400 + time
+  local shown = moment.days_from_epoch(year, month, day) * 86400 + time
   if not zone or zone == "" then return in_zone(host, shown) end
   local offset = offset_of(zone)
   return offset and shown - offset

@@ -29,14 +29,18 @@ local UNITS = {
 
 --- Days from 1970-01-01 to a date of the Gregorian calendar. March begins the year, so that
 --- the leap day is its last.
-local function days_from_epoch(year, month, day)
+---@param year number
+---@param month number 1 to 12
+---@param day number 1 to 31
+---@return number
+function moment.days_from_epoch(year, month, day)
   if month <= 2 then year, month = year - 1, month + 12 end
   local leaps = math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
   return 365 * year + leaps + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
 end
 
 local function seconds_of(year, month, day, hour, minute, second)
-  return days_from_epoch(tonumber(year), tonumber(month), tonumber(day)) * 86400
+  return moment.days_from_epoch(tonumber(year), tonumber(month), tonumber(day)) * 86400
     + tonumber(hour) * 3600 + tonumber(minute) * 60 + tonumber(second)
 end
 
