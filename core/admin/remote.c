@@ -3,6 +3,8 @@
 #include "remote.h"
 #include "leaves/buf.h"
 #include "leaves/exit_code.h"
+#include "leaves/folder.h"
+#include "parsers/http1.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,11 +62,9 @@ static void set_default(struct remote *remote)
 {
     bool is_away = !remote->config_path && access("weir.lua", F_OK) && !access("/run/weir", F_OK);
     const char *path = remote->config_path ? remote->config_path : "weir.lua";
-    const char *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash + 1 - path) : 0;
 
-    snprintf(remote->default_path, sizeof remote->default_path, "%.*s%s", folder, path,
-             is_away ? "/run/weir/admin.sock" : "data/admin.sock");
+    folder_own_path(remote->default_path, sizeof remote->default_path, path,
+                    is_away ? "/run/weir/admin.sock" : "data/admin.sock", "");
     if (!remote->socket_path)
         remote->socket_path = remote->default_path;
 }
@@ -81,49 +81,31 @@ static bool send_all(int fd, struct slice bytes)
     return true;
 }
 
-/* The whole answer; false when it did not come. */
-static bool exchange(int fd, struct slice request, struct buf *answer)
+/* The status of the whole answer, whose body is added to out; 0: it did not come, errno says why.
+ */
+static int read_answer(struct remote *remote, int fd, struct buf *out)
 {
-    ssize_t len;
+    struct http1 http1 = {0};
+    struct slice name, value;
+    char bytes[16 * 1024];
+    const char *why;
+    ssize_t len = 1;
 
-    if (!send_all(fd, request))
-        return false;
-    while ((len = recv(fd, buf_reserve(answer, 4096), 4096, 0)) > 0)
-        answer->len += (size_t)len;
-    if (len == 0)
+    remote->next[0] = '\0';
+    while (http1.state != HTTP1_DONE && (len = recv(fd, bytes, sizeof bytes, 0)) > 0)
+        if (http1_feed(&http1, (struct slice){bytes, (size_t)len}, out, &why))
+            break;
+    if (len >= 0)
         errno = ECONNRESET; /* unless it is whole */
-    return len == 0 && answer->len > sizeof "HTTP/1.1 200";
-}
-
-/* The value of a header, which the gateway writes in lower case; an empty slice: it has none. */
-static struct slice header_of(struct slice head, const char *name)
-{
-    char begin[64];
-    size_t len = (size_t)snprintf(begin, sizeof begin, "\r\n%s: ", name);
-    const char *at = memmem(head.ptr, head.len, begin, len);
-    const char *end = head.ptr + head.len;
-
-    if (!at)
-        return (struct slice){NULL, 0};
-    const char *line = memmem(at + len, (size_t)(end - at) - len, "\r\n", 2);
-    return (struct slice){at + len, (size_t)((line ? line : end) - at) - len};
-}
-
-/* 0: it is not whole. */
-static int take_answer(struct remote *remote, const struct buf *answer, struct buf *out)
-{
-    const char *body = memmem(answer->ptr, answer->len, "\r\n\r\n", 4);
-
-    if (!body)
-        return 0;
-    struct slice head = {answer->ptr, (size_t)(body + 2 - answer->ptr)};
-    struct slice len = header_of(head, "content-length"), next = header_of(head, "x-weir-next");
-    struct slice rest = {body + 4, answer->len - (size_t)(body + 4 - answer->ptr)};
-    if (len.len && strtoull(len.ptr, NULL, 10) > rest.len)
-        return 0;
-    snprintf(remote->next, sizeof remote->next, "%.*s", (int)next.len, next.len ? next.ptr : "");
-    buf_add(out, rest);
-    return (int)strtol(answer->ptr + sizeof "HTTP/1.1", NULL, 10);
+    bool is_whole = http1.state == HTTP1_DONE || (len == 0 && !http1_finish(&http1, &why));
+    int status = is_whole ? http1.status : 0;
+    for (size_t at = 0; http1_next_header(&http1, &at, &name, &value);)
+        if (slice_is(name, "x-weir-next"))
+            snprintf(remote->next, sizeof remote->next, "%.*s", (int)value.len, value.ptr);
+    http1_free(&http1);
+    if (!is_whole)
+        buf_clear(out);
+    return status;
 }
 
 void remote_escape(struct buf *out, const char *text)
@@ -140,7 +122,7 @@ void remote_escape(struct buf *out, const char *text)
 
 int remote_ask(struct remote *remote, const char *request, struct slice body, struct buf *out)
 {
-    struct buf answer = {0}, bytes = {0};
+    struct buf bytes = {0};
     int status = 0;
 
     set_default(remote);
@@ -153,10 +135,9 @@ int remote_ask(struct remote *remote, const char *request, struct slice body, st
         buf_add_format(&bytes, "content-length: %zu\r\n", body.len);
     buf_add_text(&bytes, "\r\n");
     buf_add(&bytes, body);
-    if (exchange(fd, buf_slice(&bytes), &answer))
-        status = take_answer(remote, &answer, out);
+    if (send_all(fd, buf_slice(&bytes)))
+        status = read_answer(remote, fd, out);
     close(fd);
-    buf_free(&answer);
     buf_free(&bytes);
     return status;
 }
