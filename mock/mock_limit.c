@@ -1,6 +1,7 @@
 /* mock_limit.c -- counts by model, and the table of providers' headers. */
 /* SPDX-License-Identifier: MIT */
 #include "mock_limit.h"
+#include "leaves/loop.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -149,13 +150,11 @@ static void add_duration(struct buf *out, int ms)
         buf_add_format(out, "%ds", ms % 60000 / 1000);
 }
 
-static void add_rfc3339(struct buf *out, time_t when)
+static void add_rfc3339(struct buf *out, int64_t when_s)
 {
-    struct tm tm;
-    char text[32];
+    char text[LOOP_UTC_SIZE];
 
-    gmtime_r(&when, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    loop_utc(text, when_s);
     buf_add_text(out, text);
 }
 
@@ -179,7 +178,7 @@ static void add_value(struct buf *out, const struct header *header, const struct
     case SECONDS: buf_add_format(out, "%d", (reset + 999) / 1000); return;
     case FLOAT_SECONDS: buf_add_format(out, "%.12f", reset / 1000.0); return;
     case EPOCH_MS: buf_add_format(out, "%lld", epoch_ms() + reset); return;
-    case RFC3339: add_rfc3339(out, (time_t)((epoch_ms() + reset + 999) / 1000)); return;
+    case RFC3339: add_rfc3339(out, (epoch_ms() + reset + 999) / 1000); return;
     }
 }
 

@@ -3,6 +3,7 @@
 #include "kit.h"
 #include "admin/remote.h"
 #include "gateway.h"
+#include "leaves/folder.h"
 #include "leaves/mem.h"
 #include "lua_sim.h"
 #include "parsers/json.h"
@@ -63,8 +64,7 @@ static bool has_config(const char *folder)
  * are; "" (where we are) when there is none. */
 static void find_root(const char *path, char *root, size_t size)
 {
-    const char *slash = strrchr(path, '/');
-    size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    size_t len = folder_len(path);
 
     snprintf(root, size, "%.*s", (int)len, path);
     while (len && !has_config(root)) {

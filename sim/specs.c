@@ -1,6 +1,7 @@
 /* specs.c -- finds specs, and hands them to lua/weir/test.lua, a fresh Lua state for each file. */
 /* SPDX-License-Identifier: MIT */
 #include "specs.h"
+#include "leaves/folder.h"
 #include "leaves/mem.h"
 #include "lua_sim.h"
 #include <dirent.h>
@@ -136,9 +137,7 @@ void specs_prove(const char *path, const char *config_path, struct sources *sour
                  struct specs_counts *counts, struct buf *problems)
 {
     struct lua_sim *lua_sim = lua_sim_new();
-    const char *slash = strrchr(config_path, '/');
-    char *folder =
-        mem_dup((struct slice){config_path, slash ? (size_t)(slash + 1 - config_path) : 0});
+    char *folder = mem_dup((struct slice){config_path, folder_len(config_path)});
     const char *args[] = {path, folder, config_path};
 
     lua_sim_read(lua_sim, sources);

@@ -10,7 +10,6 @@
 #include "leaves/mem.h"
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 
 enum {
     BYTES_A_TOKEN = 3,      /* rather too many tokens than too few */
@@ -56,11 +55,6 @@ bool bills_are_ready(const struct bills *bills)
     return budget_is_loaded(bills->budget);
 }
 
-static int64_t wall_us(void)
-{
-    return (int64_t)(loop_wall_seconds() * 1e6);
-}
-
 bool bills_find(struct bills *bills, struct slice key, struct keys_account *account)
 {
     unsigned char digest[SHA256_BYTES];
@@ -68,13 +62,13 @@ bool bills_find(struct bills *bills, struct slice key, struct keys_account *acco
     if (!bills_are_ready(bills)) /* keys come first, what they have spent then */
         return false;
     sha256(key, digest);
-    return keys_find(bills->keys, digest, wall_us() / 1000000, account);
+    return keys_find(bills->keys, digest, loop_wall_us() / 1000000, account);
 }
 
 bool bills_get(struct bills *bills, int32_t number, struct keys_account *account)
 {
     return bills_are_ready(bills) && keys_get(bills->keys, number, account) &&
-           keys_is_open(account, wall_us() / 1000000);
+           keys_is_open(account, loop_wall_us() / 1000000);
 }
 
 bool bills_allow(const struct bills *bills, const struct keys_account *account, struct slice model)
@@ -119,19 +113,9 @@ static bool has_journal(struct bills *bills)
     return false;
 }
 
-/* What is too long is cut between two characters. */
-struct slice bill_cut(struct slice text, size_t most)
-{
-    size_t len = text.len < most ? text.len : most;
-
-    while (len < text.len && len && (text.ptr[len] & 0xc0) == 0x80)
-        len--;
-    return (struct slice){text.ptr, len};
-}
-
 void bill_set_text(char *to, size_t size, struct slice text)
 {
-    struct slice part = bill_cut(text, size - 1);
+    struct slice part = slice_cut(text, size - 1);
 
     if (part.len)
         memcpy(to, part.ptr, part.len);
@@ -150,7 +134,7 @@ static int take(struct bills *bills, const struct keys_account *account, const c
     struct journal_slot *slot = journal_slot(bills->journal, at);
     slot->account = account->number;
     slot->team = account->team;
-    slot->started_us = wall_us();
+    slot->started_us = loop_wall_us();
     slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
     slot->first_ms = slot->total_ms = -1;
     bill_set_text(slot->request, sizeof slot->request, slice_of(id));
@@ -226,7 +210,7 @@ const char *bill_team(const struct bill *bill)
 
 int64_t bill_left(const struct bill *bill)
 {
-    return budget_left(bill->bills->budget, &bill->account, wall_us() / 1000000);
+    return budget_left(bill->bills->budget, &bill->account, loop_wall_us() / 1000000);
 }
 
 static bool is_low(const struct bill *bill, int32_t number)
@@ -235,7 +219,7 @@ static bool is_low(const struct bill *bill, int32_t number)
 
     if (!keys_get(bill->bills->keys, number, &account) || !account.has_budget)
         return false;
-    struct budget_purse purse = budget_look(bill->bills->budget, number, wall_us() / 1000000);
+    struct budget_purse purse = budget_look(bill->bills->budget, number, loop_wall_us() / 1000000);
     return account.warns_at < account.budget && purse.spent >= account.warns_at;
 }
 
@@ -284,7 +268,7 @@ static void settling(struct bills *bills, int at)
 {
     struct journal_slot *slot = slot_of(bills, at);
 
-    slot->ended_us = wall_us();
+    slot->ended_us = loop_wall_us();
     slot->op = budget_next(bills->budget, bills->seat);
     journal_set(bills->journal, at, SLOT_SETTLING);
 }

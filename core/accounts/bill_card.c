@@ -4,7 +4,6 @@
 #include "leaves/loop.h"
 #include "parsers/json.h"
 #include <stdio.h>
-#include <time.h>
 
 static void add_text(struct buf *json, const char *name, const char *text)
 {
@@ -18,12 +17,9 @@ static void add_text(struct buf *json, const char *name, const char *text)
 /* 0: there is none. */
 static void add_time(struct buf *json, const char *name, int64_t at_s)
 {
-    char text[32];
-    time_t at = (time_t)at_s;
-    struct tm tm;
+    char text[LOOP_UTC_SIZE];
 
-    gmtime_r(&at, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    loop_utc(text, at_s);
     add_text(json, name, at_s ? text : NULL);
 }
 

@@ -35,8 +35,7 @@ struct bill {
     bool is_estimated;
 };
 
-struct slice bill_cut(struct slice text, size_t most);
-void bill_set_text(char *to, size_t size, struct slice text); /* cuts it, too */
+void bill_set_text(char *to, size_t size, struct slice text); /* cuts it between characters */
 struct bill *bill_make(struct bills *bills, const struct keys_account *account, int at);
 
 /* ---- bill_unrecorded.c ---- */

@@ -30,7 +30,7 @@ void bill_record_refusal(struct bills *bills, const struct keys_account *account
     struct journal_slot *slot = journal_slot(bills->journal, at);
     slot->account = account->number;
     slot->team = account->team;
-    slot->started_us = slot->ended_us = (int64_t)(loop_wall_seconds() * 1e6);
+    slot->started_us = slot->ended_us = loop_wall_us();
     slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
     slot->first_ms = -1;
     slot->status = refusal->status;

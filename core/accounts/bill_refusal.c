@@ -4,7 +4,6 @@
 #include "leaves/loop.h"
 #include "metrics/tally.h"
 #include <stdio.h>
-#include <time.h>
 
 void bills_meter(struct bills *bills, struct tallies *tallies)
 {
@@ -48,16 +47,13 @@ void bill_say_money(char *to, size_t size, int64_t micro)
 static void say_renewal(struct bill_refusal *out, int64_t wait_us)
 {
     size_t len = strlen(out->message);
-    time_t at = (time_t)(loop_wall_seconds() + (double)wait_us / 1e6);
-    struct tm tm;
-    char when[32];
+    char when[LOOP_UTC_SIZE];
 
     if (wait_us < 0) {
         snprintf(out->message + len, sizeof out->message - len, "; it does not renew");
         return;
     }
-    gmtime_r(&at, &tm);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    loop_utc(when, (int64_t)(loop_wall_seconds() + (double)wait_us / 1e6));
     snprintf(out->message + len, sizeof out->message - len, "; it renews at %s", when);
 }
 
@@ -150,7 +146,7 @@ void bill_refuse_model(const struct bills *bills, const struct keys_account *acc
 {
     struct keys_account team = {0};
     bool is_team = keys_allow(account, model) && keys_get(bills->keys, account->team, &team);
-    struct slice shown = bill_cut(model, MODEL_SHOWN);
+    struct slice shown = slice_cut(model, MODEL_SHOWN);
 
     *out = (struct bill_refusal){.status = 403,
                                  .type = "invalid_request_error",

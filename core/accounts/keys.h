@@ -30,6 +30,12 @@ struct keys_account {   /* a key or a team; a plain value */
     char labels[KEYS_LABELS]; /* name=value, each with a newline behind it */
 };
 
+/* A number of Lua's as an account's; 0, which nobody has, for one that there is no room for. */
+static inline int32_t keys_number(double id)
+{
+    return id > 0 && id < KEYS_MAX ? (int32_t)id : 0;
+}
+
 struct keys;
 
 struct keys *keys_new(void); /* in memory that children share; aborts when there is none */

@@ -82,9 +82,7 @@ static size_t fit(struct slice text, size_t most, bool is_inside)
         }
     else
         len = most;
-    while (len > 0 && ((unsigned char)text.ptr[len] & 0xc0) == 0x80)
-        len--;
-    return len;
+    return slice_cut(text, len).len;
 }
 
 static void add_text(struct transcript *transcript, struct gathered *part, struct slice text)

@@ -19,7 +19,7 @@ void exchange_store(struct exchange *x)
     if (!is_stored(x, config))
         return;
     struct transcript_head head = {
-        .time_us = (int64_t)(loop_wall_seconds() * 1e6),
+        .time_us = loop_wall_us(),
         .keep_s = config->store_s < x->account.store_s ? config->store_s : x->account.store_s,
         .account = x->account.number,
     };

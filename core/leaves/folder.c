@@ -13,11 +13,11 @@ void folder_make(const char *path)
 
 void folder_make_around(const char *file)
 {
-    const char *slash = strrchr(file, '/');
+    size_t len = folder_len(file);
 
-    if (!slash || slash == file)
+    if (len < 2) /* none, or the root */
         return;
-    char *folder = mem_dup((struct slice){file, (size_t)(slash - file)});
+    char *folder = mem_dup((struct slice){file, len - 1});
     folder_make(folder);
     mem_free(folder);
 }

@@ -57,7 +57,6 @@ static void write_line(void);
 static bool would_block(void);
 static bool needs_quotes(struct slice value);
 static size_t utf8_len(const char *text, size_t left);
-static struct slice cut_value(struct slice value);
 
 /* ---- lines ---- */
 
@@ -332,7 +331,7 @@ static void put_key(const char *key)
 
 static void put_value(struct slice value)
 {
-    struct slice kept = cut_value(value);
+    struct slice kept = slice_cut(value, LOG_MAX_VALUE);
     bool is_quoted = out.format == LOG_JSON || needs_quotes(kept);
     struct redact_span secret;
     size_t at = 0;
@@ -350,17 +349,6 @@ static void put_value(struct slice value)
         put(MARK, sizeof MARK - 1);
     if (is_quoted)
         put_char('"');
-}
-
-/* The start of value that is shown, without half a character at its end. */
-static struct slice cut_value(struct slice value)
-{
-    if (value.len <= LOG_MAX_VALUE)
-        return value;
-    size_t len = LOG_MAX_VALUE;
-    for (int i = 0; i < 3 && (value.ptr[len] & 0xc0) == 0x80; i++)
-        len--;
-    return (struct slice){value.ptr, len};
 }
 
 /* 0xc2 leads the control characters U+0080 to U+009f. */

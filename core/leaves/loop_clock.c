@@ -28,6 +28,20 @@ double loop_wall_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+int64_t loop_wall_us(void)
+{
+    return (int64_t)(loop_wall_seconds() * 1e6);
+}
+
+void loop_utc(char to[LOOP_UTC_SIZE], int64_t at_s)
+{
+    time_t at = (time_t)at_s;
+    struct tm tm;
+
+    gmtime_r(&at, &tm);
+    strftime(to, LOOP_UTC_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
 void loop_set_clock(const int64_t *us)
 {
     virtual_us = us;

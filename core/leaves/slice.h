@@ -43,6 +43,18 @@ static inline struct slice slice_trim(struct slice text)
     return text;
 }
 
+/* The start of a text in UTF-8: most bytes, or fewer, so that no character is cut. */
+static inline struct slice slice_cut(struct slice text, size_t most)
+{
+    size_t len = most;
+
+    if (text.len <= most)
+        return text;
+    for (int i = 0; i < 3 && len && ((unsigned char)text.ptr[len] & 0xc0) == 0x80; i++)
+        len--;
+    return (struct slice){text.ptr, len};
+}
+
 /* What a hexadecimal digit stands for; -1: it is none. */
 static inline int hex_digit(char c)
 {

@@ -37,11 +37,6 @@ struct clerk_texts {
     bool has_failed; /* and the log knows */
 };
 
-static int64_t wall_us(void)
-{
-    return (int64_t)(loop_wall_seconds() * 1e6);
-}
-
 static void log_failure(struct clerk_texts *texts, const char *why)
 {
     texts->retry_at_us = loop_now_us() + RETRY_US;
@@ -226,7 +221,7 @@ static void sweep(struct clerk_texts *texts)
     int count, all = 0;
 
     do {
-        count = archive_sweep(texts->archive, wall_us());
+        count = archive_sweep(texts->archive, loop_wall_us());
         all += count > 0 ? count : 0;
     } while (count == ARCHIVE_SWEEP && loop_now_us() < until_us);
     if (count < 0)
@@ -259,8 +254,8 @@ static void shed(struct clerk_texts *texts)
     if (!texts->is_over)
         return;
     do {
-        if (!archive_end_oldest(texts->archive, SHED_TEXTS, wall_us()) ||
-            archive_sweep(texts->archive, wall_us()) < 0) {
+        if (!archive_end_oldest(texts->archive, SHED_TEXTS, loop_wall_us()) ||
+            archive_sweep(texts->archive, loop_wall_us()) < 0) {
             log_failure(texts, archive_problem(texts->archive));
             return;
         }
@@ -275,7 +270,7 @@ static void follow(struct clerk_texts *texts)
 
     if (allowed_s == texts->allowed_s)
         return;
-    if (allowed_s && !archive_shorten(texts->archive, 0, allowed_s, wall_us()))
+    if (allowed_s && !archive_shorten(texts->archive, 0, allowed_s, loop_wall_us()))
         log_failure(texts, archive_problem(texts->archive));
     else
         texts->allowed_s = allowed_s;
@@ -303,7 +298,7 @@ bool clerk_texts_shorten(struct clerk_texts *texts, int32_t account, int64_t kee
     clerk_texts_take(texts);
     if (!texts->archive)
         return true;
-    if (!archive_shorten(texts->archive, account, keep_s, wall_us()))
+    if (!archive_shorten(texts->archive, account, keep_s, loop_wall_us()))
         return false;
     sweep(texts);
     return true;
@@ -315,5 +310,5 @@ bool clerk_texts_each(struct clerk_texts *texts, struct slice request,
                       void *arg)
 {
     clerk_texts_take(texts);
-    return !texts->archive || archive_each(texts->archive, request, wall_us(), visit, arg);
+    return !texts->archive || archive_each(texts->archive, request, loop_wall_us(), visit, arg);
 }

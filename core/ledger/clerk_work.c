@@ -407,10 +407,9 @@ static struct lua_clerk *open_lua(struct office *office)
         .breathe = breathe,
         .arg = office,
     };
-    struct lua_clerk *lua = lua_clerk_new(&settings, &problem);
 
     ledger_on_wait(office->ledger, breathe, office);
-
+    struct lua_clerk *lua = lua_clerk_new(&settings, &problem);
     if (!lua) {
         struct log_line line = log_begin(LOG_ERROR, "clerk_failed");
         log_text(&line, "error", buf_slice(&problem));

@@ -9,11 +9,6 @@
 #include "leaves/loop.h"
 #include <stdio.h>
 
-static int64_t wall_us(void)
-{
-    return (int64_t)(loop_wall_seconds() * 1e6);
-}
-
 bool estate_is_ours(const struct budget *budget, const struct journal *journal)
 {
     return journal_run(journal) == budget_run(budget);
@@ -27,7 +22,7 @@ static void fill(struct journal_slot *slot)
 {
     if (slot->status == 0)
         snprintf(slot->code, sizeof slot->code, "worker_died");
-    slot->ended_us = wall_us();
+    slot->ended_us = loop_wall_us();
     slot->total_ms = (slot->ended_us - slot->started_us) / 1000;
     slot->first_ms = slot->prompt = slot->completion = slot->cached = slot->reasoning = -1;
     slot->cost = slot->is_attempt ? slot->reserved : 0;

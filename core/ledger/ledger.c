@@ -82,8 +82,7 @@ static int on_progress(void *arg)
 {
     struct ledger *ledger = arg;
 
-    if (ledger->on_wait)
-        ledger->on_wait(ledger->wait_arg);
+    ledger->on_wait(ledger->wait_arg);
     return 0; /* go on */
 }
 

@@ -132,14 +132,6 @@ static int ledger_settle(lua_State *L)
 
 /* ---- keys ---- */
 
-static double number_in(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name);
-    double number = lua_tonumber(L, -1); /* nil: 0 */
-    lua_pop(L, 1);
-    return number;
-}
-
 static void text_in(lua_State *L, const char *name, char *to, size_t size)
 {
     lua_getfield(L, 1, name);
@@ -147,31 +139,20 @@ static void text_in(lua_State *L, const char *name, char *to, size_t size)
     lua_pop(L, 1);
 }
 
-/* An account's number; 0, which nobody has, for one that there is no room for. */
-static int32_t account_number(double id)
-{
-    return id > 0 && id < KEYS_MAX ? (int32_t)id : 0;
-}
-
-static int32_t account_at(lua_State *L, int at)
-{
-    return account_number(luaL_checknumber(L, at));
-}
-
 /* publish(account): into the table that workers read; false: no room for one of that number */
 static int keys_publish(lua_State *L)
 {
     struct keys_account account = {
-        .number = account_number(number_in(L, "id")),
-        .team = account_number(number_in(L, "team")),
-        .rpm = (int64_t)number_in(L, "rpm"),
-        .tpm = (int64_t)number_in(L, "tpm"),
-        .concurrent = (int32_t)number_in(L, "concurrent"),
-        .budget = (int64_t)number_in(L, "budget"),
-        .warns_at = (int64_t)number_in(L, "warns_at"),
-        .expires_s = (int64_t)number_in(L, "expires"),
-        .store_s = (int64_t)number_in(L, "store"),
-        .is_revoked = number_in(L, "revoked") != 0,
+        .number = keys_number(lua_number_in(L, 1, "id", 0)),
+        .team = keys_number(lua_number_in(L, 1, "team", 0)),
+        .rpm = (int64_t)lua_number_in(L, 1, "rpm", 0),
+        .tpm = (int64_t)lua_number_in(L, 1, "tpm", 0),
+        .concurrent = (int32_t)lua_number_in(L, 1, "concurrent", 0),
+        .budget = (int64_t)lua_number_in(L, 1, "budget", 0),
+        .warns_at = (int64_t)lua_number_in(L, 1, "warns_at", 0),
+        .expires_s = (int64_t)lua_number_in(L, 1, "expires", 0),
+        .store_s = (int64_t)lua_number_in(L, 1, "store", 0),
+        .is_revoked = lua_number_in(L, 1, "revoked", 0) != 0,
     };
 
     lua_getfield(L, 1, "budget");
@@ -195,7 +176,8 @@ static int keys_publish_digest(lua_State *L)
 
     luaL_argcheck(L, len == SHA256_BYTES, 1, "no digest");
     lua_pushboolean(L, keys_put_digest(clerk_of(L)->with.keys, (const unsigned char *)digest,
-                                       account_at(L, 2), (int64_t)luaL_checknumber(L, 3)));
+                                       keys_number(luaL_checknumber(L, 2)),
+                                       (int64_t)luaL_checknumber(L, 3)));
     return 1;
 }
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "lua_purse.h"
 #include "accounts/budget.h"
+#include "accounts/keys.h"
 #include "leaves/loop.h"
 #include "leaves/period.h"
 #include "policy/lua_core.h"
@@ -12,20 +13,9 @@ static struct budget *budget_of(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* An account's number; 0, which nobody has, for one that there is no room for. */
 static int32_t account_at(lua_State *L, int at)
 {
-    double id = luaL_checknumber(L, at);
-
-    return id > 0 && id < KEYS_MAX ? (int32_t)id : 0;
-}
-
-static double number_in(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name);
-    double number = lua_tonumber(L, -1); /* nil: 0 */
-    lua_pop(L, 1);
-    return number;
+    return keys_number(luaL_checknumber(L, at));
 }
 
 static int64_t now_s(void)
@@ -68,11 +58,11 @@ static int budget_set_purse(lua_State *L)
 
     lua_remove(L, 1);
     struct budget_purse purse = {
-        .total = (int64_t)number_in(L, "total"),
-        .spent = (int64_t)number_in(L, "spent"),
-        .starts_s = (int64_t)number_in(L, "starts"),
-        .renews_s = (int64_t)number_in(L, "renews"),
-        .next_s = (int64_t)number_in(L, "next"),
+        .total = (int64_t)lua_number_in(L, 1, "total", 0),
+        .spent = (int64_t)lua_number_in(L, 1, "spent", 0),
+        .starts_s = (int64_t)lua_number_in(L, 1, "starts", 0),
+        .renews_s = (int64_t)lua_number_in(L, 1, "renews", 0),
+        .next_s = (int64_t)lua_number_in(L, 1, "next", 0),
     };
     lua_pushboolean(L, budget_set(budget_of(L), number, &purse));
     return 1;

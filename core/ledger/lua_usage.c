@@ -114,10 +114,8 @@ static int usage_name(lua_State *L)
 {
     struct keys_account account;
 
-    double id = luaL_checknumber(L, 1);
-    int32_t number = id > 0 && id < KEYS_MAX ? (int32_t)id : 0; /* nobody's */
-
-    if (!keys_get(lua_touserdata(L, lua_upvalueindex(2)), number, &account))
+    if (!keys_get(lua_touserdata(L, lua_upvalueindex(2)), keys_number(luaL_checknumber(L, 1)),
+                  &account))
         return 0;
     lua_pushstring(L, account.name);
     return 1;

@@ -327,11 +327,6 @@ static void log_problem(const struct keep *keep, const char *event, const char *
     log_end(&line);
 }
 
-static int64_t wall_us(void)
-{
-    return (int64_t)(loop_wall_seconds() * 1e6);
-}
-
 static void load(struct keep *keep)
 {
     struct buf text = {0};
@@ -347,7 +342,7 @@ static void load(struct keep *keep)
         text.len += len > 0 ? (size_t)len : 0;
     }
     close(fd);
-    const char *why = keep_read(keep->limits, buf_slice(&text), loop_now_us(), wall_us());
+    const char *why = keep_read(keep->limits, buf_slice(&text), loop_now_us(), loop_wall_us());
     if (why)
         log_problem(keep, "limits_file_ignored", why);
     buf_free(&text);
@@ -386,7 +381,7 @@ static void save(struct keep *keep)
     struct buf text = {0};
 
     keep->saved = lanes_changes(limits_lanes(keep->limits));
-    keep_write(keep->limits, loop_now_us(), wall_us(), &text);
+    keep_write(keep->limits, loop_now_us(), loop_wall_us(), &text);
     folder_make_around(keep->path);
     bool is_done = replace(keep->path, buf_slice(&text));
     if (!is_done && !keep->has_failed)

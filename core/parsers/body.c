@@ -289,16 +289,11 @@ static enum err refuse_json(struct body_fault *fault, const struct json *json)
 /* As much of the name as fits, cut between characters. */
 static void tell_member(struct body_fault *fault, struct slice name)
 {
-    size_t len = name.len;
+    struct slice part = slice_cut(name, sizeof(fault->member) - 1);
 
-    if (len >= sizeof(fault->member)) {
-        len = sizeof(fault->member) - 1;
-        while (len && ((unsigned char)name.ptr[len] & 0xc0) == 0x80)
-            len--;
-    }
-    if (len)
-        memcpy(fault->member, name.ptr, len);
-    fault->member[len] = '\0';
+    if (part.len)
+        memcpy(fault->member, part.ptr, part.len);
+    fault->member[part.len] = '\0';
 }
 
 static struct slice inside_of(struct slice string)

@@ -9,14 +9,6 @@
 
 #include "lua_core.h"
 
-static double number_of(lua_State *L, const char *name)
-{
-    lua_getfield(L, -1, name);
-    double number = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return number;
-}
-
 static char *text_of(lua_State *L, const char *name)
 {
     lua_getfield(L, -1, name);
@@ -48,10 +40,10 @@ static struct timeouts timeouts_of(lua_State *L)
 
     lua_getfield(L, -1, "timeout");
     if (lua_istable(L, -1)) {
-        timeouts.connect_ms = (int64_t)(number_of(L, "connect") * 1000);
-        timeouts.first_ms = (int64_t)(number_of(L, "first") * 1000);
-        timeouts.idle_ms = (int64_t)(number_of(L, "idle") * 1000);
-        timeouts.total_ms = (int64_t)(number_of(L, "total") * 1000);
+        timeouts.connect_ms = (int64_t)(lua_number_in(L, -1, "connect", 0) * 1000);
+        timeouts.first_ms = (int64_t)(lua_number_in(L, -1, "first", 0) * 1000);
+        timeouts.idle_ms = (int64_t)(lua_number_in(L, -1, "idle", 0) * 1000);
+        timeouts.total_ms = (int64_t)(lua_number_in(L, -1, "total", 0) * 1000);
     }
     lua_pop(L, 1);
     return timeouts;
@@ -124,9 +116,9 @@ static void read_limits(lua_State *L, struct provider *provider)
     lua_getfield(L, -1, "limits");
     for (int i = 0; lua_istable(L, -1) && i < WINDOW_COUNT; i++)
         provider->limits.windows[i] =
-            (int64_t)number_of(L, quota_name(lane_dimension((enum lane_window)i)));
+            (int64_t)lua_number_in(L, -1, quota_name(lane_dimension((enum lane_window)i)), 0);
     if (lua_istable(L, -1))
-        provider->limits.concurrent = (int32_t)number_of(L, "concurrent");
+        provider->limits.concurrent = (int32_t)lua_number_in(L, -1, "concurrent", 0);
     lua_pop(L, 1);
 }
 
@@ -263,12 +255,12 @@ static void read_keys(lua_State *L, struct config *config)
     lua_pop(L, 1);
     lua_getfield(L, -1, "ledger");
     config->timezone = text_of(L, "timezone");
-    config->answer_tokens = (int64_t)number_of(L, "answer_tokens");
+    config->answer_tokens = (int64_t)lua_number_in(L, -1, "answer_tokens", 0);
     lua_getfield(L, -1, "store");
     if (lua_istable(L, -1)) {
-        config->store_s = (int64_t)number_of(L, "keep");
-        config->store_most = (size_t)number_of(L, "most");
-        config->store_room = (int64_t)number_of(L, "room");
+        config->store_s = (int64_t)lua_number_in(L, -1, "keep", 0);
+        config->store_most = (size_t)lua_number_in(L, -1, "most", 0);
+        config->store_room = (int64_t)lua_number_in(L, -1, "room", 0);
     }
     lua_pop(L, 1);
     read_webhook(L, &config->webhook);
@@ -294,10 +286,10 @@ static void read_canary(lua_State *L, struct canary_rule *rule)
 {
     lua_getfield(L, -1, "canary");
     if (lua_istable(L, -1)) {
-        rule->share = number_of(L, "share");
+        rule->share = lua_number_in(L, -1, "share", 0);
         rule->header = text_of(L, "header");
-        rule->requests = (int)number_of(L, "requests");
-        rule->time_ms = (int64_t)(number_of(L, "time") * 1000);
+        rule->requests = (int)lua_number_in(L, -1, "requests", 0);
+        rule->time_ms = (int64_t)(lua_number_in(L, -1, "time", 0) * 1000);
         rule->keys = texts_of(L, "keys", &rule->key_count);
     }
     lua_pop(L, 1);
@@ -326,7 +318,7 @@ static void read_admin(lua_State *L, struct config_admin *admin)
     lua_getfield(L, -1, "tcp");
     if (lua_istable(L, -1)) {
         admin->host = text_of(L, "host");
-        admin->port = (int)number_of(L, "port");
+        admin->port = (int)lua_number_in(L, -1, "port", 0);
     }
     lua_pop(L, 1);
     lua_getfield(L, -1, "token");
@@ -350,22 +342,22 @@ void config_read(struct config *config, lua_State *L)
 {
     lua_getfield(L, -1, "listen");
     config->host = text_of(L, "host");
-    config->port = (int)number_of(L, "port");
+    config->port = (int)lua_number_in(L, -1, "port", 0);
     lua_pop(L, 1);
     read_tls(L, config);
-    config->workers = (int)number_of(L, "workers");
-    config->drain_ms = (int64_t)(number_of(L, "drain") * 1000);
+    config->workers = (int)lua_number_in(L, -1, "workers", 0);
+    config->drain_ms = (int64_t)(lua_number_in(L, -1, "drain", 0) * 1000);
     config->timeout = timeouts_of(L);
 
     lua_getfield(L, -1, "limits");
-    config->limit_body = (size_t)number_of(L, "body");
-    config->limit_headers = (size_t)number_of(L, "headers");
-    config->limit_connections = (size_t)number_of(L, "connections");
-    config->limit_in_flight = (size_t)number_of(L, "in_flight");
-    config->head_ms = (int64_t)(number_of(L, "head_time") * 1000);
-    config->body_ms = (int64_t)(number_of(L, "body_time") * 1000);
-    config->idle_ms = (int64_t)(number_of(L, "idle_time") * 1000);
-    config->stuck_ms = (int64_t)(number_of(L, "stuck_time") * 1000);
+    config->limit_body = (size_t)lua_number_in(L, -1, "body", 0);
+    config->limit_headers = (size_t)lua_number_in(L, -1, "headers", 0);
+    config->limit_connections = (size_t)lua_number_in(L, -1, "connections", 0);
+    config->limit_in_flight = (size_t)lua_number_in(L, -1, "in_flight", 0);
+    config->head_ms = (int64_t)(lua_number_in(L, -1, "head_time", 0) * 1000);
+    config->body_ms = (int64_t)(lua_number_in(L, -1, "body_time", 0) * 1000);
+    config->idle_ms = (int64_t)(lua_number_in(L, -1, "idle_time", 0) * 1000);
+    config->stuck_ms = (int64_t)(lua_number_in(L, -1, "stuck_time", 0) * 1000);
     lua_pop(L, 1);
 
     if (text_is(L, "ratelimit_headers", "forward"))
@@ -375,11 +367,11 @@ void config_read(struct config *config, lua_State *L)
 
     lua_getfield(L, -1, "policy");
     config->on_error_open = lua_istable(L, -1) && text_is(L, "on_error", "open");
-    config->burst_us = (int64_t)(number_of(L, "burst") * 1e6);
-    config->memory = (size_t)number_of(L, "memory");
+    config->burst_us = (int64_t)(lua_number_in(L, -1, "burst", 0) * 1e6);
+    config->memory = (size_t)lua_number_in(L, -1, "memory", 0);
     read_canary(L, &config->canary);
     config->check = text_of(L, "check");
-    config->check_ms = (int64_t)(number_of(L, "check_time") * 1000);
+    config->check_ms = (int64_t)(lua_number_in(L, -1, "check_time", 0) * 1000);
     read_fetch(L, config);
     lua_pop(L, 1);
 

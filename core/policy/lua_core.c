@@ -96,6 +96,14 @@ void lua_give_coroutine(struct policy *policy, bool reusable)
 
 /* ---- values ---- */
 
+double lua_number_in(lua_State *L, int at, const char *name, double otherwise)
+{
+    lua_getfield(L, at, name);
+    double number = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return number;
+}
+
 void lua_set_text(lua_State *L, const char *name, const char *text)
 {
     lua_pushstring(L, text);

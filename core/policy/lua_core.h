@@ -182,6 +182,9 @@ void lua_reply_finish(struct policy *policy);
 /* The policy failed: logs message, and has the host told of a failure in words for the client. */
 void lua_reply_fail(struct policy *policy, const char *message);
 
+/* A member of the table at that index; otherwise: it is no number. */
+double lua_number_in(lua_State *L, int at, const char *name, double otherwise);
+
 /* Sets a member of the table on top. */
 void lua_set_text(lua_State *L, const char *name, const char *text);
 

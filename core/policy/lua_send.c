@@ -178,10 +178,7 @@ static void edit_copy(lua_State *L, struct policy *policy, struct copy *copy)
 
 static int64_t price_in(lua_State *L, const char *name)
 {
-    lua_getfield(L, -1, name);
-    int64_t price = (int64_t)lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return price;
+    return (int64_t)lua_number_in(L, -1, name, 0);
 }
 
 /* What a target's tokens cost, as lua/weir/price.lua knows it.  That is Lua, which may raise. */

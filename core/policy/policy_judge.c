@@ -57,14 +57,6 @@ static void push_fault(lua_State *L, const struct judging *judging,
     lua_setfield(L, -2, "now");
 }
 
-static double number_in(lua_State *L, const char *name, double otherwise)
-{
-    lua_getfield(L, -1, name);
-    double number = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : otherwise;
-    lua_pop(L, 1);
-    return number;
-}
-
 static void text_in(lua_State *L, const char *name, char *out, size_t size)
 {
     size_t len = 0;
@@ -107,9 +99,9 @@ static struct policy_outcome judge(const struct judging *judging, const struct p
     text_in(L, "code", outcome.code, sizeof outcome.code);
     text_in(L, "message", outcome.message, sizeof outcome.message);
     text_in(L, "scope", scope, sizeof scope);
-    outcome.status = (int)number_in(L, "status", 0);
-    outcome.retry_after = number_in(L, "retry_after", -1);
-    outcome.cooldown = number_in(L, "cooldown", 0);
+    outcome.status = (int)lua_number_in(L, -1, "status", 0);
+    outcome.retry_after = lua_number_in(L, -1, "retry_after", -1);
+    outcome.cooldown = lua_number_in(L, -1, "cooldown", 0);
     outcome.is_said = outcome.retry_after >= 0;
     outcome.scope = scope_of(scope, outcome.code);
     text_in(L, "dimension", outcome.dimension, sizeof outcome.dimension);
@@ -163,12 +155,12 @@ static bool read_word(lua_State *L, struct quota_word *word)
 
     text_in(L, "dimension", dimension, sizeof dimension);
     text_in(L, "scope", scope, sizeof scope);
-    double reset = number_in(L, "reset", -1);
+    double reset = lua_number_in(L, -1, "reset", -1);
     *word = (struct quota_word){
         .dimension = quota_named(slice_of(dimension)),
         .is_of_key = strcmp(scope, "key") == 0,
-        .limit = (int64_t)number_in(L, "limit", -1),
-        .left = (int64_t)number_in(L, "remaining", -1),
+        .limit = (int64_t)lua_number_in(L, -1, "limit", -1),
+        .left = (int64_t)lua_number_in(L, -1, "remaining", -1),
         .wait_us = reset >= 0 ? (int64_t)(reset * 1e6) : -1,
     };
     return word->dimension < QUOTA_COUNT;

@@ -7,6 +7,7 @@
 #include "accounts/bill.h"
 #include "accounts/budget.h"
 #include "leaves/log.h"
+#include "leaves/loop.h"
 #include "leaves/mem.h"
 #include "metrics/tally.h"
 #include "parsers/json.h"
@@ -14,7 +15,6 @@
 #include "webhook.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <time.h>
 
 enum { LOOK_US = 100 * 1000 };
 
@@ -58,13 +58,10 @@ static void add_money(struct buf *out, int64_t micro)
     buf_add_text(out, text);
 }
 
-static bool renewal(const struct budget_notice *notice, char *to, size_t size)
+static bool renewal(const struct budget_notice *notice, char to[LOOP_UTC_SIZE])
 {
-    time_t at = (time_t)notice->renews_s;
-    struct tm tm;
-
-    gmtime_r(&at, &tm);
-    return notice->renews_s && strftime(to, size, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    loop_utc(to, notice->renews_s);
+    return notice->renews_s != 0;
 }
 
 /* A sentence for chats. */
@@ -72,7 +69,7 @@ static void add_text(struct buf *out, const struct subject *subject,
                      const struct budget_notice *notice)
 {
     const char *whose = subject->is_team ? "team" : "key", *period = subject->own.period;
-    char when[32];
+    char when[LOOP_UTC_SIZE];
 
     if (notice->event == BUDGET_LOW)
         buf_add_format(out, "Weir: the %s '%s' has spent ", whose, subject->own.name);
@@ -89,7 +86,7 @@ static void add_text(struct buf *out, const struct subject *subject,
     add_money(out, notice->budget);
     if (strcmp(period, "total") != 0 && period[0])
         buf_add_format(out, " a %s", period);
-    if (renewal(notice, when, sizeof when))
+    if (renewal(notice, when))
         buf_add_format(out, "; it renews at %s", when);
 }
 
@@ -103,7 +100,7 @@ static void add_json(struct buf *out, const struct subject *subject,
                      const struct budget_notice *notice)
 {
     struct buf text = {0};
-    char when[32];
+    char when[LOOP_UTC_SIZE];
 
     add_text(&text, subject, notice);
     buf_add_text(out, "{\"text\":");
@@ -118,7 +115,7 @@ static void add_json(struct buf *out, const struct subject *subject,
                    (long long)notice->spent, (long long)notice->reserved,
                    (long long)notice->budget);
     add_member(out, "period", subject->own.period);
-    if (renewal(notice, when, sizeof when))
+    if (renewal(notice, when))
         add_member(out, "renews", when);
     buf_add_char(out, '}');
 }
