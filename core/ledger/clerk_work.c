@@ -122,13 +122,15 @@ static bool pass(struct office *office)
     return write_group(office);
 }
 
-/* In the midst of an answer's making, on which workers are not to wait. */
+/* In the midst of an answer's making, on which workers are not to wait.  Before budgets are loaded
+ * nobody is let in, and a row that came while their sums are read would be in none. */
 static void breathe(void *arg)
 {
     struct office *office = arg;
     int64_t now_us = loop_now_us();
 
-    if (now_us < office->pass_at_us || now_us < office->retry_at_us)
+    if (!budget_is_loaded(office->work->budget) || now_us < office->pass_at_us ||
+        now_us < office->retry_at_us)
         return;
     pass(office);
     office->pass_at_us = loop_now_us() + PASS_MS * (int64_t)1000;

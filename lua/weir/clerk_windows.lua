@@ -67,11 +67,19 @@ return function(host)
   --- Of one whose period was changed.
   function windows.change(row) changed[row.id] = not windows.settle(row) and row or nil end
 
+  --- What each has spent since there are budgets, before anybody is let in: the rest is in the
+  --- ledger, or held (clerk_work.c).
+  local function first_totals(rows)
+    local totals = {}
+    for _, row in ipairs(rows) do totals[row.id] = host.total(row.id) end
+    return totals
+  end
+
   --- All of one period at once, with one sum. Gives those whose sum is not known.
-  local function load_period(period, rows)
+  local function load_period(period, rows, totals_of)
     local window = window_of(period)
     local spent, late = { key = {}, team = {} }, {}
-    local totals = settled_totals(rows)
+    local totals = totals_of(rows)
     host.sums(function(row)
       for kind, of in pairs(spent) do of[row[kind]] = (of[row[kind]] or 0) + row.cost end
     end, period == "total", window.starts, math.huge, "key", "team") -- days: fewer rows, same sum
@@ -85,7 +93,7 @@ return function(host)
   end
 
   --- All at once. Gives those whose sum is not known.
-  function windows.load(rows)
+  local function load(rows, totals_of)
     local of, late = {}, {}
     for _, row in ipairs(rows) do
       local period = row.period or "total"
@@ -93,17 +101,20 @@ return function(host)
       table.insert(of[period], row)
     end
     for period, list in pairs(of) do
-      for _, row in ipairs(load_period(period, list)) do late[#late + 1] = row end
+      for _, row in ipairs(load_period(period, list, totals_of)) do late[#late + 1] = row end
     end
     return late
   end
+
+  --- When the first clerk begins, whether the ledger can be written or not.
+  function windows.load(rows) load(rows, first_totals) end
 
   local known = {} -- each period's window, as far as workers were told
 
   --- Those whose window nobody told in time, as after a night's sleep; false: not all could be.
   local function mend_windows(rows)
     local is_done = true
-    if #rows > FEW then rows = windows.load(rows) end
+    if #rows > FEW then rows = load(rows, settled_totals) end
     for _, row in ipairs(rows) do is_done = windows.settle(row) and is_done end
     return is_done
   end
