@@ -1,8 +1,8 @@
 -- docs/openapi.yaml against GET /config of a gateway whose weir.lua says all that it may.
 
 local described = require("spec.support.described")
-local example = require("spec.support.example")
 local folders = require("spec.support.gateway")
+local read_file = require("spec.support.read_file")
 local tls = require("spec.support.tls")
 local world = require("spec.support.world")
 
@@ -48,8 +48,8 @@ describe("docs/openapi.yaml on the configuration", function()
     w:upstream("first")
     tls.make_certificate(folder, "spec", "localhost")
     local gateway = w:gateway { more = ALL, env = SECRETS, provider = { first = PROVIDER },
-      files = { ["own_spec.lua"] = "", ["spec.pem"] = example.read(folder .. "/spec.pem"),
-        ["spec.key"] = example.read(folder .. "/spec.key") } }
+      files = { ["own_spec.lua"] = "", ["spec.pem"] = read_file(folder .. "/spec.pem"),
+        ["spec.key"] = read_file(folder .. "/spec.key") } }
     local response = described.ask(described.port(gateway), "GET", "/config")
     described.hold(response, described.document.paths["/config"].get.responses, "GET /config")
     hold_seen(described.document.components.schemas.Config, "Config")
