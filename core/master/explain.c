@@ -41,7 +41,7 @@ static int play(const char *config_path, const struct version *version, const st
     return result < 0 ? EXIT_FAILED : result;
 }
 
-static void become_child(const struct explain *explain, const char *config_path,
+static void become_child(struct explain *explain, const char *config_path,
                          const struct version *version, const struct limits *limits,
                          struct slice request)
 {
@@ -57,6 +57,7 @@ static void become_child(const struct explain *explain, const char *config_path,
     buf_add_char(&said, '\n');
     bool is_written = write(explain->fd, said.ptr, said.len) == (ssize_t)said.len;
     buf_free(&said);
+    mem_free(explain);
     _exit(is_written ? result : EXIT_FAILED);
 }
 
