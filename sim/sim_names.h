@@ -43,6 +43,7 @@
 #define attempt_status         sim_attempt_status
 #define attempt_stream         sim_attempt_stream
 #define attempt_take_body      sim_attempt_take_body
+#define attempt_take_item      sim_attempt_take_item
 #define attempt_target         sim_attempt_target
 #define attempt_timeouts       sim_attempt_timeouts
 #define attempt_told_cost      sim_attempt_told_cost
@@ -53,6 +54,7 @@
 #define attempt_was_sent       sim_attempt_was_sent
 #define exchange_break         sim_exchange_break
 #define exchange_cut_all       sim_exchange_cut_all
+#define exchange_close         sim_exchange_close
 #define exchange_drop          sim_exchange_drop
 #define exchange_end_race      sim_exchange_end_race
 #define exchange_finish        sim_exchange_finish

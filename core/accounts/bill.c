@@ -233,6 +233,11 @@ bool bill_is_low(const struct bill *bill)
     return is_low(bill, bill->account.number) || is_low(bill, bill->account.team);
 }
 
+bool bill_is_under_way(const struct bill *bill)
+{
+    return bill && bill->users > 1;
+}
+
 void bill_end(struct bill *bill, int status, const char *code, struct slice target,
               int64_t first_ms, int64_t total_ms)
 {

@@ -71,6 +71,8 @@ int64_t bill_left(const struct bill *bill);     /* micro-dollars that may still 
 int64_t bill_cost_so_far(const struct bill *bill); /* of attempts that are over; accepts NULL */
 bool bill_is_low(const struct bill *bill);         /* a soft limit is passed */
 
+bool bill_is_under_way(const struct bill *bill); /* an attempt is not over; accepts NULL */
+
 /* How it ended; bill_close takes it down when the last attempt has. */
 void bill_end(struct bill *bill, int status, const char *code, struct slice target,
               int64_t first_ms, int64_t total_ms);

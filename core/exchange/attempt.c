@@ -379,6 +379,14 @@ int attempt_status(const struct attempt *attempt)
     return attempt->status;
 }
 
+struct bill_item *attempt_take_item(struct attempt *attempt)
+{
+    struct bill_item *item = attempt->item;
+
+    attempt->item = NULL;
+    return item;
+}
+
 struct bill_item *attempt_item(const struct attempt *attempt)
 {
     return attempt->item;

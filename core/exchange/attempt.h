@@ -60,6 +60,7 @@ void attempt_free(struct attempt *attempt); /* closes; accepts NULL */
 struct slice attempt_target(const struct attempt *attempt);
 struct grant *attempt_grant(struct attempt *attempt);
 struct bill_item *attempt_item(const struct attempt *attempt);
+struct bill_item *attempt_take_item(struct attempt *attempt); /* whose end is the caller's now */
 int attempt_status(const struct attempt *attempt);
 bool attempt_is_stream(const struct attempt *attempt);
 bool attempt_hides_usage(const struct attempt *attempt); /* the client did not ask for it */

@@ -164,5 +164,6 @@ void charge_end(struct limits *limits, struct attempt *attempt)
     };
 
     grant_end(limits, attempt_grant(attempt), tokens_of(attempt), outcome.was_sent, loop_now_us());
-    meter_cost(attempt_provider(attempt)->meter, bill_item_end(attempt_item(attempt), &outcome));
+    meter_cost(attempt_provider(attempt)->meter,
+               bill_item_end(attempt_take_item(attempt), &outcome));
 }

@@ -52,6 +52,14 @@ struct chunk_usage exchange_usage(const struct exchange *x)
     return usage;
 }
 
+static void close_bill(struct exchange *x)
+{
+    meter_model_cost(meter_of_model(generation_config(x->generation), x->request.model),
+                     bill_cost_so_far(x->request.bill));
+    bill_close(x->request.bill);
+    x->request.bill = NULL;
+}
+
 static void free_now(evutil_socket_t fd, short what, void *arg)
 {
     struct exchange *x = arg;
@@ -62,8 +70,7 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     fetch_free(x->fetch);
     exchange_drop(x, x->attempt);
     exchange_drop(x, x->broken);
-    meter_model_cost(meter_of_model(generation_config(x->generation), x->request.model),
-                     bill_cost_so_far(x->request.bill));
+    close_bill(x); /* of a policy that kept an answer, or whose copies are still under way */
     if (x->said)
         said_fini(x->said);
     mem_free(x->said);
@@ -72,7 +79,6 @@ static void free_now(evutil_socket_t fd, short what, void *arg)
     buf_free(&x->model);
     buf_free(&x->waiting);
     trail_free(&x->trail);
-    bill_close(x->request.bill);
     TAILQ_REMOVE(&x->world->live, x, link);
     x->world->count--;
     generation_free(x->generation);
@@ -138,12 +144,11 @@ static void measure(const struct exchange *x, int status, const char *code)
     meter_request(meter_of_model(config, x->request.model), &request);
 }
 
-/* Everything that can still happen stops here; what is said to the client was said. */
+/* Everything that can still happen stops here.  The client's last word comes after it. */
 void exchange_finish(struct exchange *x, int status, const char *code)
 {
     if (x->state == DONE)
         return;
-    log_request(x, status, code);
     measure(x, status, code);
     if (x->policy && x->world->on_ended && x->client)
         x->world->on_ended(x->world->arg, x->generation, is_error(x, status, code));
@@ -165,11 +170,13 @@ void exchange_finish(struct exchange *x, int status, const char *code)
     x->transcript = NULL;
     exchange_set_state(x, DONE);
     x->client = NULL;
-    if (x->attempt)
-        attempt_close(x->attempt);
+    exchange_close(x, x->attempt);
+    exchange_close(x, x->broken);
     for (size_t i = 0; x->race && i < x->race->count; i++)
-        if (x->race->racers[i].attempt)
-            attempt_close(x->race->racers[i].attempt);
+        exchange_close(x, x->race->racers[i].attempt);
+    if (!bill_is_under_way(x->request.bill))
+        close_bill(x);
+    log_request(x, status, code); /* who reads this line finds all else that there is of it */
     fetch_free(x->fetch);
     x->fetch = NULL;
     event_del(&x->timer);

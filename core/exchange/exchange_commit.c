@@ -112,9 +112,10 @@ static void reply(struct exchange *x, const struct policy_result *result)
     buf_add(&headers, result->headers);
     add_headers(x, &headers);
     exchange_store_answer(x, result->body);
-    client_reply(x->client, result->status, buf_slice(&headers), result->body);
-    buf_free(&headers);
+    struct client *client = x->client;
     exchange_finish(x, result->status, result->code ? result->code : "reply");
+    client_reply(client, result->status, buf_slice(&headers), result->body);
+    buf_free(&headers);
 }
 
 void exchange_on_finish(void *arg, const struct policy_result *result)

@@ -78,7 +78,7 @@ struct exchange {
 /* ---- exchange.c ---- */
 
 void exchange_set_state(struct exchange *x, enum exchange_state state);
-/* Everything that can still happen stops here; what is said to the client was said. */
+/* Everything that can still happen stops here.  The client hears its last word after it. */
 void exchange_finish(struct exchange *x, int status, const char *code);
 struct chunk_usage exchange_usage(const struct exchange *x);
 /* Goes on with what waits (a filter, a race, the policy) after so many seconds. */
@@ -100,6 +100,8 @@ void exchange_on_dropped(void *arg, void *attempt);
 void exchange_next_racer(struct exchange *x);
 void exchange_end_race(struct exchange *x); /* closes all that run; accepts that there is none */
 void exchange_drop(struct exchange *x, struct attempt *attempt); /* accepts NULL */
+void exchange_close(struct exchange *x,
+                    struct attempt *attempt); /* settled; freed later; likewise */
 struct policy_outcome exchange_judge(struct exchange *x, struct attempt *attempt,
                                      const struct attempt_fault *fault);
 

@@ -16,6 +16,16 @@ void exchange_drop(struct exchange *x, struct attempt *attempt)
     attempt_free(attempt);
 }
 
+/* What it took of limits and budgets is given back before the client hears that it is over: what
+ * that sends next may be another worker's. */
+void exchange_close(struct exchange *x, struct attempt *attempt)
+{
+    if (!attempt)
+        return;
+    attempt_close(attempt);
+    charge_end(x->world->limits, attempt);
+}
+
 /* Headers of the client's that a provider gets: what makes a retry safe to it, and a trace. */
 static size_t forwarded_headers(const struct exchange *x, struct upstream_header *headers,
                                 size_t most)

@@ -98,7 +98,7 @@ void exchange_on_event(void *arg, const struct sse_event *event, const struct ch
         pass(x, event, chunk);
 }
 
-static void flush(struct exchange *x)
+static void note_batch(struct exchange *x)
 {
     if (x->world->out.len == 0)
         return;
@@ -108,8 +108,31 @@ static void flush(struct exchange *x)
     x->flushed_us = now_us;
     if (x->transcript)
         transcript_stream(x->transcript, buf_slice(&x->world->out));
-    client_stream_send(x->client, buf_slice(&x->world->out));
-    buf_clear(&x->world->out);
+}
+
+static void send_batch(struct exchange_world *world, struct client *client)
+{
+    if (world->out.len)
+        client_stream_send(client, buf_slice(&world->out));
+    buf_clear(&world->out);
+}
+
+static void flush(struct exchange *x)
+{
+    note_batch(x);
+    send_batch(x->world, x->client);
+}
+
+/* [DONE], or an error, tells a client as well as the last chunk does that it may go on: the end
+ * comes before either.  Gives the client. */
+static struct client *finish_stream(struct exchange *x, const char *code)
+{
+    struct client *client = x->client;
+
+    note_batch(x);
+    exchange_finish(x, 200, code);
+    send_batch(x->world, client);
+    return client;
 }
 
 static bool ends_with(const struct buf *out, const struct buf *last)
@@ -145,15 +168,12 @@ static void add_last_event(struct exchange *x, const struct buf *json)
 void exchange_break(struct exchange *x, const char *code, const char *message)
 {
     struct answer_error error = {.type = "server_error", .code = code, .message = message};
-    struct client *client = x->client;
     struct buf json = {0};
 
     answer_error_json(&error, &json);
     add_last_event(x, &json);
     buf_free(&json);
-    flush(x);
-    exchange_finish(x, 200, code);
-    client_stream_abort(client);
+    client_stream_abort(finish_stream(x, code));
 }
 
 void exchange_on_flush(void *arg)
@@ -238,10 +258,7 @@ void exchange_on_end(void *arg, const struct attempt_fault *fault)
         on_broken(x, fault);
         return;
     }
-    struct client *client = x->client;
-    flush(x);
-    exchange_finish(x, 200, "ok");
-    client_stream_end(client);
+    client_stream_end(finish_stream(x, "ok"));
 }
 
 /* The filter that waited goes on. */
