@@ -80,7 +80,7 @@ describe("metrics", function()
     assert.equal(tonumber(text:match("content%-length: (%d+)")), #body)
     for line in body:gmatch("([^\n]*)\n") do
       assert.truthy(line:find("^# HELP [%l_]+ [%u%d].*%.$") or line:find("^# TYPE [%l_]+ %l+$")
-        or line:find("^[%l_]+ [%d.]+$") or line:find('^[%l_]+{.+"} [%d.]+$'), line)
+        or line:find("^[%l_]+ [%d.e-]+$") or line:find('^[%l_]+{.+"} [%d.e-]+$'), line)
     end
     has(gateway, [[weir_policy_asked_total{stream="false",team="a\"b"} 1]])
   end)
@@ -206,7 +206,7 @@ describe("metrics", function()
     it("tell durations, tokens and attempts, by names of the configuration", function()
       local gateway = w:gateway()
       local client = gateway:chat { stream = true }
-      first:answer(429, openai.failure("slow down"))
+      first:answer(429, openai.failure("slow down"), { ["Retry-After"] = "300" })
       local provider = second:stream(openai.content("a"))
       client:read_head()
       client:read_chunk()

@@ -126,7 +126,7 @@ describe("the master", function()
   end)
 
   it("ends a worker that hears nothing at the third", function()
-    local gateway = w:gateway { models = [[
+    local gateway = w:gateway { more = "  workers = 1, policy = { burst = 60 },", models = [[
       default = function() weir.log.info("looping", {}) while true do end end,]] }
     gateway:chat()
     gateway:wait_log("says=looping")

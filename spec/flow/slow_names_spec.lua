@@ -31,6 +31,7 @@ describe("a provider whose name server is silent #plain", function()
     },]],
       models = [[
     default = waterfall { "slow/m", "first/m" },
+    leaves = waterfall { "slow/m" },
     other = waterfall { "second/m" },]],
     }
   end
@@ -45,7 +46,7 @@ describe("a provider whose name server is silent #plain", function()
 
   it("holds up no other request, neither while it is asked nor when it is given up", function()
     local gateway = start()
-    local waiting, leaving = gateway:chat(), gateway:chat()
+    local waiting, leaving = gateway:chat(), gateway:chat { model = "leaves" }
     local client = gateway:chat { model = "other" }
     second:answer(200, openai.answer("at once"))
     assert.equal(200, client:read_response().status)

@@ -182,18 +182,27 @@ function Provider:respond(status, body, headers)
   return self:send(http.message(start, all, text))
 end
 
---- The head of a stream; frames follow as chunks.
-function Provider:start_stream(headers)
+local function chunk_of(bytes) return ("%x\r\n%s\r\n"):format(#bytes, bytes) end
+
+--- The head of a stream, and the first of its frames; more follow as chunks.
+function Provider:start_stream(headers, ...)
   local all = { "Content-Type: text/event-stream", "Transfer-Encoding: chunked" }
   for name, value in pairs(headers or {}) do
     all[#all + 1] = { name, value }
   end
-  return self:send(http.message("HTTP/1.1 200 OK", all))
+  local chunks = {}
+  for i, frame in ipairs { ... } do chunks[i] = chunk_of(frame) end
+  return self:send(http.message("HTTP/1.1 200 OK", all, table.concat(chunks)))
 end
 
 --- Bytes as one HTTP chunk.
 function Provider:send_chunk(bytes)
-  return self:send(("%x\r\n%s\r\n"):format(#bytes, bytes))
+  return self:send(chunk_of(bytes))
+end
+
+--- The last chunk of a stream and its end, at once: who has read the one has read the other.
+function Provider:send_last(bytes)
+  return self:send(chunk_of(bytes) .. "0\r\n\r\n")
 end
 
 --- Ends the stream's body in order.

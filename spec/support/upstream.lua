@@ -43,13 +43,11 @@ function Upstream:answer(status, body, headers)
   return connection, request
 end
 
---- Accepts a connection, reads its request, and opens a stream with these events.
+--- Accepts a connection, reads its request, and opens a stream with these events: all in one go, so
+--- that no clock of the gateway's runs out between them when the spec has to wait for the machine.
 function Upstream:stream(...)
   local connection, request = self:take()
-  connection:start_stream()
-  for _, event in ipairs { ... } do
-    connection:send_chunk(event)
-  end
+  connection:start_stream(nil, ...)
   return connection, request
 end
 
