@@ -35,15 +35,15 @@ struct journal {
     char *path;
     int fd;
     int next; /* slot to look at first */
-    bool is_dead;
+    bool is_dead, is_frozen;
 };
 
 _Static_assert(sizeof(struct journal_slot) == 512, "a form that later versions read");
 
 static bool map(struct journal *journal)
 {
-    void *memory =
-        mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, MAP_SHARED, journal->fd, 0);
+    int kind = journal->is_frozen ? MAP_PRIVATE : MAP_SHARED;
+    void *memory = mmap(NULL, sizeof(struct file), PROT_READ | PROT_WRITE, kind, journal->fd, 0);
 
     journal->file = memory == MAP_FAILED ? NULL : memory;
     return journal->file != NULL;
@@ -173,6 +173,26 @@ static int drop_damaged(struct journal *journal)
     return damaged;
 }
 
+/* What its worker holds must be known though it cannot be written; one that lives writes it. */
+static int open_frozen(struct journal *journal)
+{
+    int why = errno;
+
+    journal->fd = open(journal->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    journal->is_frozen = true;
+    if (journal->fd >= 0 && journal_is_dead(journal))
+        return journal->fd;
+    errno = why;
+    return -1;
+}
+
+static int open_file(struct journal *journal)
+{
+    journal->fd = open(journal->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    return journal->fd < 0 && (errno == EROFS || errno == EACCES) ? open_frozen(journal)
+                                                                  : journal->fd;
+}
+
 struct journal *journal_open(const char *path, int *damaged)
 {
     struct journal *journal = mem_new(sizeof *journal);
@@ -181,8 +201,7 @@ struct journal *journal_open(const char *path, int *damaged)
     *damaged = 0;
     errno = 0;
     journal->path = mem_dup(slice_of(path));
-    journal->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    bool is_there = journal->fd >= 0 && fstat(journal->fd, &info) == 0;
+    bool is_there = open_file(journal) >= 0 && fstat(journal->fd, &info) == 0;
     if (is_there && info.st_size != (off_t)sizeof(struct file))
         errno = EBADMSG;
     else if (is_there && map(journal) && journal->file->magic != MAGIC)
@@ -195,6 +214,35 @@ struct journal *journal_open(const char *path, int *damaged)
     journal_free(journal);
     errno = why;
     return NULL;
+}
+
+bool journal_is_frozen(const struct journal *journal)
+{
+    return journal->is_frozen;
+}
+
+/* The slots come first: a state tells that its slot is written. */
+bool journal_thaw(struct journal *journal)
+{
+    struct file *frozen = journal->file;
+    int fd = journal->is_frozen ? open(journal->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+
+    if (fd < 0)
+        return !journal->is_frozen;
+    flock(journal->fd, LOCK_UN); /* closed, the file stays locked as long as it is mapped */
+    close(journal->fd);
+    journal->fd = fd;
+    journal->is_frozen = journal->is_dead = false;
+    if (!journal_is_dead(journal) || !map(journal)) {
+        journal->file = frozen;
+        journal->is_frozen = true;
+        return false;
+    }
+    memcpy(journal->file->slots, frozen->slots, sizeof frozen->slots);
+    for (int at = 0; at < JOURNAL_SLOTS; at++)
+        journal_set(journal, at, atomic_load(&frozen->states[at]));
+    munmap(frozen, sizeof *frozen);
+    return true;
 }
 
 void journal_sweep(const char *draft)

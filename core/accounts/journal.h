@@ -69,6 +69,10 @@ void journal_free(struct journal *journal);
 /* One that a worker made, without the slots that no worker has written so (damaged: how many).
  * NULL: it cannot be read; errno is EBADMSG where it is no journal, or another version's. */
 struct journal *journal_open(const char *path, int *damaged);
+/* One of a dead worker, on a disk that can only be read: what is done to it is not on the disk
+ * until it has thawed.  False: it is not yet, and cannot be. */
+bool journal_is_frozen(const struct journal *journal);
+bool journal_thaw(struct journal *journal);
 /* Removes what a worker that was killed has begun to make, a while ago. */
 void journal_sweep(const char *draft);
 bool journal_is_dead(struct journal *journal); /* nobody writes it any more */

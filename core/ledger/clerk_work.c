@@ -224,7 +224,7 @@ static void look_at_journals(struct office *office)
         if (!journal_is_dead(journal))
             continue;
         estate_settle(office->work->budget, journal);
-        if (!pass(office) || !journal_is_empty(journal))
+        if (!pass(office) || !journal_is_empty(journal) || journal_is_frozen(journal))
             continue;
         int seat = estate_is_ours(office->work->budget, journal) ? journal_seat(journal) : -1;
         journal_remove(journal); /* first: the next clerk is not to free the seat of another */
@@ -330,14 +330,25 @@ static void turn(struct office *office, int64_t now_us)
     clerk_texts_turn(office->texts);
 }
 
+/* SQLite writes nothing that it could only read: the next clerk does.  It finds what is held. */
+static void make_way(struct office *office)
+{
+    for (size_t i = 0; i < office->count; i++)
+        journal_thaw(office->journals[i]);
+    struct log_line line = log_begin(LOG_INFO, "ledger_available");
+    log_end(&line);
+}
+
 static void run(struct office *office)
 {
     bool is_alone = false;
 
-    while (!is_alone) {
+    while (!is_alone && !ledger_has_thawed(office->ledger)) {
         is_alone = !desk_turn(office->desk, PASS_MS);
         turn(office, loop_now_us());
     }
+    if (!is_alone)
+        make_way(office);
     look_at_journals(office); /* of workers that have ended */
     clerk_texts_take(office->texts);
 }
@@ -434,8 +445,7 @@ static void owe(struct office *office, struct journal *journal)
     }
 }
 
-/* What an earlier master left is in the ledger before its sums are read, unless its disk is full.
- */
+/* What an earlier master left is in the ledger before its sums are read, if it can be written. */
 static bool load(struct office *office)
 {
     bool is_again = budget_is_loaded(office->work->budget);
@@ -448,6 +458,8 @@ static bool load(struct office *office)
     if (!lua_clerk_load(office->lua, is_again))
         return false;
     budget_loaded(office->work->budget);
+    if (ledger_is_frozen(office->ledger))
+        log_failure(office);
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include "tables.h"
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     COLUMNS_MAX = 32,
@@ -71,10 +72,12 @@ static bool prepare(struct ledger *ledger)
 static bool open_one(struct ledger *ledger, const char *path, sqlite3 **db)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int keeps = 1; /* its files: on a full disk they could not be made again */
     bool is_open = sqlite3_open_v2(path, db, flags, NULL) == SQLITE_OK;
 
     ledger->asked = *db;
-    return is_open && sqlite3_busy_timeout(*db, BUSY_MS) == SQLITE_OK;
+    return is_open && sqlite3_busy_timeout(*db, BUSY_MS) == SQLITE_OK &&
+           sqlite3_file_control(*db, "main", SQLITE_FCNTL_PERSIST_WAL, &keeps) == SQLITE_OK;
 }
 
 /* Called in the midst of a statement of the reader's; what it calls has the other connection. */
@@ -137,11 +140,24 @@ static bool is_gone(const struct ledger *ledger)
            has_moved;
 }
 
+bool ledger_is_frozen(const struct ledger *ledger)
+{
+    return sqlite3_db_readonly(ledger->db, "main") == 1;
+}
+
+bool ledger_has_thawed(const struct ledger *ledger)
+{
+    return ledger_is_frozen(ledger) && access(sqlite3_db_filename(ledger->db, "main"), W_OK) == 0;
+}
+
 const char *ledger_problem(const struct ledger *ledger)
 {
-    return is_gone(ledger) ? "ledger.db was removed, or another file took its place: put it back, "
-                             "or start the gateway anew"
-                           : sqlite3_errmsg(ledger->asked);
+    if (is_gone(ledger))
+        return "ledger.db was removed, or another file took its place: put it back, or start the "
+               "gateway anew";
+    if (ledger_is_frozen(ledger))
+        return "ledger.db can only be read: see who may write it, and how its disk is mounted";
+    return sqlite3_errmsg(ledger->asked);
 }
 
 static bool run(struct ledger *ledger, const char *sql)

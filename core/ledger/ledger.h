@@ -24,6 +24,11 @@ struct ledger *ledger_open(const char *path, struct buf *problem);
 void ledger_close(struct ledger *ledger);                /* accepts NULL */
 const char *ledger_problem(const struct ledger *ledger); /* of the last call that failed */
 
+/* It could only be read when it was opened, its disk being read-only or the file another's. */
+bool ledger_is_frozen(const struct ledger *ledger);
+/* And could be written by now: opened anew. */
+bool ledger_has_thawed(const struct ledger *ledger);
+
 /* What is between the two is one transaction; false: it was not made. */
 bool ledger_begin(struct ledger *ledger);
 bool ledger_commit(struct ledger *ledger);

@@ -14,6 +14,7 @@ enum { VERSION = 1 };
 
 static const char schema[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
+    "PRAGMA journal_size_limit=16777216;"
     "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
     "CREATE TABLE IF NOT EXISTS accounts(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,"
     " name TEXT NOT NULL, team INTEGER, sha256 BLOB, prefix TEXT, old_sha256 BLOB, old_until"

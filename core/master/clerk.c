@@ -164,10 +164,12 @@ bool clerk_reap(struct clerk *clerk, pid_t pid, int status)
     if (!clerk->pid || pid != clerk->pid)
         return false;
     clerk->pid = 0;
-    clerk->deaths++;
     close(clerk->fd);
     clerk->fd = -1;
     clerk->start_at_us = loop_now_us() + RESTART_US;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) /* it makes way for the next */
+        return true;
+    clerk->deaths++;
     struct log_line line = log_begin(LOG_ERROR, "clerk_died");
     log_int(&line, "pid", pid);
     log_int(&line, WIFSIGNALED(status) ? "signal" : "status",

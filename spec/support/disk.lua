@@ -1,5 +1,5 @@
---- A small disk that can be filled: a tmpfs in a mount namespace of its own, where nobody else
---- sees it. A process that lives there does what the spec says; gateways enter.
+--- A small disk that can be filled, or only be read: a tmpfs in a mount namespace of its own, where
+--- nobody else sees it. A process that lives there does what the spec says; gateways enter.
 local gateway = require("spec.support.gateway")
 local process = require("spec.support.process")
 
@@ -16,6 +16,8 @@ while read word < "$2/ask"; do
   case $word in
     fill) cat /dev/zero > "$2/disk/fill" 2> /dev/null ;;
     free) rm -f "$2/disk/fill" ;;
+    freeze) until mount -o remount,ro "$2/disk" 2> /dev/null; do sleep 0.02; done ;;
+    thaw) mount -o remount,rw "$2/disk" ;;
   esac
   echo done > "$2/said"
 done]]
@@ -58,6 +60,11 @@ end
 function Disk:fill() order(self, "fill") end
 
 function Disk:free() order(self, "free") end
+
+--- It can only be read, as soon as nobody has a file of it open for writing.
+function Disk:freeze() order(self, "freeze") end
+
+function Disk:thaw() order(self, "thaw") end
 
 function Disk:close()
   self.servant:kill()
