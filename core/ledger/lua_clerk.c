@@ -87,8 +87,11 @@ static int ask(lua_State *L, ledger_asks *asks)
             values[i].text.ptr = lua_tolstring(L, 3 + i, &values[i].text.len);
         }
     }
-    if (!asks(clerk->with.ledger, luaL_checkstring(L, 2), values, (size_t)count, give_row, &asking))
-        return luaL_error(L, "ledger: %s", ledger_problem(clerk->with.ledger));
+    if (!asks(clerk->with.ledger, luaL_checkstring(L, 2), values, (size_t)count, give_row,
+              &asking)) {
+        lua_pushfstring(L, "ledger: %s", ledger_problem(clerk->with.ledger)); /* 503 */
+        return lua_error(L);
+    }
     if (asking.has_failed)
         return lua_error(L);
     return 0;

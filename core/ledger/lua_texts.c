@@ -42,8 +42,10 @@ static int texts_list(lua_State *L)
 
     request.ptr = luaL_checklstring(L, 1, &request.len);
     lua_newtable(L);
-    if (!clerk_texts_each(texts_of(L), request, give_part, L))
-        return luaL_error(L, "the stored texts cannot be read");
+    if (!clerk_texts_each(texts_of(L), request, give_part, L)) {
+        lua_pushfstring(L, "ledger: %s", "the stored texts cannot be read"); /* 503 */
+        return lua_error(L);
+    }
     return 1;
 }
 

@@ -98,8 +98,10 @@ static int usage_sums(lua_State *L)
         set_only(L, &question);
     struct sums *sums = usage_new(ledger, &question);
 
-    if (!sums)
-        return luaL_error(L, "ledger: %s", ledger_problem(ledger));
+    if (!sums) {
+        lua_pushfstring(L, "ledger: %s", ledger_problem(ledger)); /* 503 */
+        return lua_error(L);
+    }
     lua_pushcfunction(L, give_all);
     lua_pushvalue(L, 1);
     lua_pushlightuserdata(L, sums);

@@ -289,12 +289,13 @@ return function(host)
     if row.revoked then
       refuse(409, ("'%s' is revoked, and its name is not used again: add another"):format(name))
     end
-    if row.old_sha256 and row.old_until > now then -- two at a time: the one before ends now
-      host.publish_digest(row.old_sha256, row.id, now)
-    end
     local columns = { old_sha256 = row.sha256, old_until = now + grace }
     local secret = make_secret(columns)
-    update(row.id, columns)
+    local is_two = row.old_sha256 and row.old_until > now -- at a time: the one before ends now
+    if is_two then host.publish_digest(row.old_sha256, row.id, now) end
+    local ok, fault = pcall(update, row.id, columns)
+    if not ok and is_two then host.publish_digest(row.old_sha256, row.id, row.old_until) end
+    if not ok then error(fault, 0) end
     publish(ask("SELECT * FROM accounts WHERE id = ?1", row.id)[1])
     local answer = shown(row.id)
     answer.key, answer.old_until = secret, time(columns.old_until)

@@ -100,6 +100,26 @@ describe("a gateway that is started", function()
     assert.is_true(ok)
   end)
 
+  it("on such a disk refuses changes of keys, and leaves these as they were", function()
+    if why_not then return pending(why_not) end
+    local before = ledger.key(gateway, "carol")
+    local rotated = ledger.ask(gateway, "keys", "rotate", "carol").key
+    local now = { authorization = "Bearer " .. rotated }
+    gateway:stop()
+    data:freeze()
+    start()
+    local shown = ledger.ask(gateway, "keys", "show", "carol")
+    for _, words in ipairs { { "add", "bob" }, { "set", "carol", "--models", "none-of-these" },
+      { "rotate", "carol", "--grace", "0s" }, { "revoke", "carol" } } do
+      local status, said = ledger.run(gateway, "keys", unpack(words))
+      assert.equal(1, status)
+      assert.matches("^weir: ledger: ledger.db can only be read", said)
+    end
+    assert.matches("^HTTP/1.1 503 ", gateway:ask_admin("/keys/carol/revoke", "-i -X POST"))
+    assert.same(shown, ledger.ask(gateway, "keys", "show", "carol"))
+    assert.same({ 200, 200 }, { serve(before), serve(now) })
+  end)
+
   it("on such a disk holds what journals have", function()
     if why_not then return pending(why_not) end
     local alice = ledger.key(gateway, "alice", "--budget", "1usd/month")
