@@ -159,7 +159,7 @@ return function(host)
     return "active"
   end
 
-  local function time(at) return at and at > 0 and host.date("%Y-%m-%dT%H:%M:%S%z", at) or nil end
+  local function time(at) return at and at > 0 and when.stamp(host, at) or nil end
 
   ---@param id number
   ---@return string

@@ -1,4 +1,6 @@
 --- clerk_store.lua -- what is stored of a request's texts, for JSON and for people.
+local when = require("weir.clerk_when")
+
 local store = {}
 
 --- A terminal obeys control characters, of which a prompt may have any: they are shown as "?".
@@ -34,8 +36,8 @@ function store.of(host, id)
     texts = texts or { id = id, account = part.account }
     local side = texts[part.side]
     if not side then
-      side = { time = host.date("%Y-%m-%dT%H:%M:%S%z", part.time),
-        ends = host.date("%Y-%m-%dT%H:%M:%S%z", part.ends), parts = host.array {} }
+      side = { time = when.stamp(host, part.time), ends = when.stamp(host, part.ends),
+        parts = host.array {} }
       texts[part.side] = side
     end
     side.parts[#side.parts + 1] = { kind = part.kind, choice = part.choice, bytes = part.bytes,

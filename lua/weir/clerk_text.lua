@@ -31,9 +31,9 @@ local function cell(name, value, row)
   return plain(tostring(value))
 end
 
---- "2026-11-22T18:16:50+0100" as the ledger's clocks show it; of midnight the day.
+--- "2026-11-22T18:16:50+01:00" as the ledger's clocks show it; of midnight the day.
 local function brief_time(value)
-  return (value:gsub("^(%d%d%d%d%-%d%d%-%d%d)T(%d%d:%d%d:%d%d)[+-]%d%d%d%d$", "%1 %2")
+  return (value:gsub("^(%d%d%d%d%-%d%d%-%d%d)T(%d%d:%d%d:%d%d)[+-]%d%d:%d%d$", "%1 %2")
     :gsub(" 00:00:00$", ""))
 end
 

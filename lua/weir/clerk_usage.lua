@@ -124,7 +124,7 @@ return function(host, find)
     "first_ms", "total_ms", "prompt", "completion", "cost" }
 
   local function dress(row)
-    row.microseconds, row.time = row.time, host.date("%Y-%m-%dT%H:%M:%S%z", row.time / 1e6)
+    row.microseconds, row.time = row.time, when.stamp(host, row.time / 1e6)
     row.estimated = row.estimated == 1
     return row
   end

@@ -23,6 +23,14 @@ local function offset_of(zone)
   return (sign == "-" and -1 or 1) * (tonumber(hours) * 3600 + tonumber(minutes) * 60)
 end
 
+--- "2026-11-22T18:16:50+01:00", as clocks of the ledger's zone show it: RFC 3339.
+---@param host table what lua_clerk.c gives
+---@param at number
+---@return string
+function when.stamp(host, at)
+  return host.date("%Y-%m-%dT%H:%M:%S", at) .. host.date("%z", at):gsub("(%d%d)$", ":%1")
+end
+
 --- The moment at which clocks of the ledger's zone show that time.
 local function in_zone(host, shown)
   local at = shown - offset_of(host.date("%z", shown))

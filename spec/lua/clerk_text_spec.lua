@@ -41,7 +41,7 @@ describe("answers for people", function()
 
   it("have times as clocks there show them, and days of midnights", function()
     assert.same({ "TIME", "2026-11-22 18:16:50", "2026-12-01" }, lines({
-      { time = "2026-11-22T18:16:50+0100" }, { time = "2026-12-01T00:00:00-0330" } }, { "time" }))
+      { time = "2026-11-22T18:16:50+01:00" }, { time = "2026-12-01T00:00:00-03:30" } }, { "time" }))
   end)
 
   it("say that there is none", function()

@@ -26,6 +26,12 @@ describe("moments of usage", function()
     assert.equal(NOW - 1800, when.past(berlin, "30m"))
   end)
 
+  it("are written as RFC 3339 has them", function()
+    assert.equal("2026-03-29T14:00:00+02:00", when.stamp(berlin, NOW))
+    assert.equal("2026-03-28T13:00:00+01:00", when.stamp(berlin, NOW - 86400))
+    assert.equal(NOW, when.past(berlin, when.stamp(berlin, NOW)))
+  end)
+
   it("are days that begin at midnight of the ledger's zone", function()
     assert.equal("2026-03-28T23:00:00", utc(when.past(berlin, "today")))
     assert.equal("2026-03-27T23:00:00", utc(when.past(berlin, "yesterday")))
