@@ -23,7 +23,7 @@ static const char general_help[] =
     "  weir mock [options]     a provider that answers, streams and fails as it is told\n"
     "  weir version            print the version\n"
     "\n"
-    "weir COMMAND --help says more.  The file is ./weir.lua unless named.\n"
+    "weir help COMMAND says more.  The file is ./weir.lua unless named.\n"
     "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 errors in the configuration.\n";
 
 static const char serve_help[] =
@@ -76,14 +76,9 @@ static int refuse(const char *word)
     return EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+/* argv[0] is the command. */
+static int run(int argc, char **argv)
 {
-    if (argc < 2) {
-        fputs(general_help, stderr);
-        return EXIT_USAGE;
-    }
-    argc--;
-    argv++;
     if (strcmp(argv[0], "serve") == 0)
         return with_config(argc, argv, serve_help, gateway_serve);
     if (strcmp(argv[0], "check") == 0)
@@ -104,10 +99,26 @@ int main(int argc, char **argv)
         puts("weir " WEIR_VERSION);
         return EXIT_OK;
     }
-    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 ||
-        strcmp(argv[0], "help") == 0) {
-        fputs(general_help, stdout);
-        return EXIT_OK;
-    }
     return refuse(argv[0]);
+}
+
+static int is_help(const char *word)
+{
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+int main(int argc, char **argv)
+{
+    char help[] = "--help";
+
+    if (argc < 2) {
+        fputs(general_help, stderr);
+        return EXIT_USAGE;
+    }
+    if (!is_help(argv[1]))
+        return run(argc - 1, argv + 1);
+    if (argc > 2 && !is_help(argv[2])) /* weir help keys: weir keys --help */
+        return run(2, (char *[]){argv[2], help, NULL});
+    fputs(general_help, stdout);
+    return EXIT_OK;
 }

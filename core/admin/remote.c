@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 static const char help[] =
-    "weir reload [--wait] [--socket PATH] [weir.lua]\n"
-    "weir rollback [--socket PATH] [weir.lua]\n"
-    "weir status [--socket PATH] [weir.lua]\n"
-    "weir limits [--socket PATH] [weir.lua]\n"
+    "weir reload [--wait] [--json] [--socket PATH] [weir.lua]\n"
+    "weir rollback [--json] [--socket PATH] [weir.lua]\n"
+    "weir status [--json] [--socket PATH] [weir.lua]\n"
+    "weir limits [--json] [--socket PATH] [weir.lua]\n"
     "\n"
     "Speak to the gateway that serves this weir.lua (./weir.lua unless named), over its admin\n"
     "socket: data/admin.sock beside the file, where admin.listen does not say otherwise; then\n"
@@ -29,6 +29,7 @@ static const char help[] =
     "  status    print generation and workers\n"
     "  limits    print what is known of targets, for each key: available, tracking (a quota is\n"
     "            known) or exhausted; cooldowns and what is left of quotas\n"
+    "--json prints what the admin side answers, docs/openapi.yaml.\n"
     "Exit codes: 0 done, 1 no gateway answers there, 2 wrong command line, 3 refused: the "
     "problems\n"
     "are printed.\n";
@@ -173,7 +174,8 @@ static int run(struct remote *remote, const char *request)
 
     if (!status)
         remote_say_nobody(remote);
-    fprintf(well ? stdout : stderr, "%.*s", (int)said.len, buf_slice(&said).ptr);
+    fprintf(well ? stdout : stderr, "%.*s%s", (int)said.len, buf_slice(&said).ptr,
+            status && remote->wants_json ? "\n" : "");
     buf_free(&said);
     return well ? EXIT_OK : status == 409 ? EXIT_CONFIG : EXIT_FAILED;
 }
@@ -198,6 +200,8 @@ int remote_main(int argc, char **argv)
             remote.socket_path = argv[++i];
         else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc && !remote.config_path)
             remote.config_path = argv[++i];
+        else if (strcmp(argv[i], "--json") == 0)
+            remote.wants_json = true;
         else if (argv[i][0] == '-' || remote.config_path)
             return usage(argv[0], argv[i]);
         else

@@ -20,6 +20,9 @@ struct remote {
  * appends its body to out.  0: nobody answers there, and errno says why. */
 int remote_ask(struct remote *remote, const char *request, struct slice body, struct buf *out);
 
+/* The exit code that an answer's status of the ledger's asks for; 0: there is none. */
+int remote_exit(int status);
+
 /* Appends text as a part of a path or a query: RFC 3986. */
 void remote_escape(struct buf *out, const char *text);
 

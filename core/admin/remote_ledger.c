@@ -249,7 +249,12 @@ static int ask(struct words *words, const char *request)
     if (well && words->models && !words->as_json)
         remote_note_models(&words->remote, words->models);
     buf_free(&said);
-    return well ? EXIT_OK : EXIT_FAILED;
+    return remote_exit(status);
+}
+
+int remote_exit(int status)
+{
+    return status == 200 || status == 201 ? EXIT_OK : status == 400 ? EXIT_USAGE : EXIT_FAILED;
 }
 
 static bool wants_help(int argc, char **argv)

@@ -110,5 +110,5 @@ int remote_list(struct remote *remote, const char *path, const char *after, enum
     else if (status != 200)
         fprintf(stderr, "weir: %.*s", (int)said.len, buf_slice(&said).ptr);
     buf_free(&said);
-    return status == 200 ? EXIT_OK : EXIT_FAILED;
+    return remote_exit(status);
 }

@@ -235,6 +235,12 @@ describe("weir serve", function()
       assert.equal(0, status)
       assert.is_truthy(out:find("weir", 1, true))
     end
+    for _, name in ipairs { "serve", "check", "explain", "test", "reload", "rollback", "status",
+      "limits", "keys", "teams", "usage", "requests", "mock", "version" } do
+      local status, out = run("help", name)
+      assert.same({ run(name, "--help") }, { status, out, "" })
+    end
+    assert.equal(2, (run("help", "nothing")))
     local status, out = run("version")
     assert.equal(0, status)
     assert.is_truthy(out:find("%d+%.%d+%.%d+"))

@@ -5,6 +5,7 @@ local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
 local process = require("spec.support.process")
 local world = require("spec.support.world")
+local cjson = require("cjson")
 
 --- Nothing but what the spec says reloads it.
 local function quiet(more)
@@ -398,6 +399,22 @@ describe("a reload", function()
       assert.equal(3, status)
       assert.is_truthy(said:find("weir.lua:3:", 1, true), said)
       assert.is_truthy(select(2, gateway:command("status")):find("was refused", 1, true))
+    end)
+
+    it("says what came of it as JSON", function()
+      local gateway = w:gateway { config = to("first") }
+      local function ask(...)
+        local status, said = gateway:command(...)
+        return status, cjson.decode(said)
+      end
+      local status, said = ask("reload", "--json")
+      assert.same({ 0, 2 }, { status, said.generation })
+      status, said = ask("status", "--json")
+      assert.same({ 0, 2, cjson.null }, { status, said.generation, said.refused })
+      gateway:write("weir.lua", "return { nope")
+      status, said = ask("reload", "--json")
+      assert.equal(3, status)
+      assert.is_truthy(cjson.encode(said):find("weir.lua:1:", 1, true))
     end)
 
     it("brings the version before back", function()
