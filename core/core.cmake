@@ -100,6 +100,7 @@ set(GATEWAY
   core/client/client.c
   core/client/client_input.c
   core/client/client_screen.c
+  core/client/client_tls.c
   core/client/client_request.c
   core/client/client_write.c
   core/ledger/clerk_work.c

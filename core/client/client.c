@@ -170,22 +170,6 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 
 static bufferevent_event_cb evhttp_on_event; /* evhttp's own, the same for all connections */
 
-/* Who speaks plain HTTP to a port with TLS learns what is wrong.  What it sent is read first: a
- * close over unread bytes would reset the connection, and take the answer with it. */
-static void answer_plain(int fd)
-{
-    static const char answer[] =
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-        "{\"error\":{\"message\":\"this port speaks TLS: use https://\","
-        "\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"tls_required\"}}";
-    char room[4096];
-
-    for (int i = 0; i < 16 && recv(fd, room, sizeof room, MSG_DONTWAIT) > 0; i++)
-        ;
-    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-        shutdown(fd, SHUT_WR);
-}
-
 /* Of the handshake; evhttp closes. */
 static void on_tls_event(struct bufferevent *bev, short what, void *evcon)
 {
@@ -195,10 +179,8 @@ static void on_tls_event(struct bufferevent *bev, short what, void *evcon)
     if (client && client->state == READING && (what & BEV_EVENT_ERROR)) {
         const char *why = tls_fault(bev, &is_plain);
         if (is_plain)
-            answer_plain(client->fd);
-        struct log_line line = log_begin(LOG_INFO, "tls_refused");
-        log_str(&line, "reason", why);
-        log_end(&line);
+            client_answer_plain(client->fd);
+        client_log_tls(why);
     }
     evhttp_on_event(bev, what, evcon);
 }
@@ -294,6 +276,8 @@ static bool is_overdue(struct client *client, int64_t now_us)
             return true;
         if (now_us < client->deadline_us)
             return false;
+        if (client->is_secure && !tls_is_open(client->bev))
+            client_log_tls("the handshake did not end in time");
         if (client->wait == WAIT_IDLE || (client->wait == WAIT_HEAD && client->held.len == 0))
             return true;
         if (client->passed == client->answered || client->wait == WAIT_BODY) {

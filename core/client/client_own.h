@@ -98,6 +98,10 @@ int64_t client_linger_until(void); /* a last word is to be read by then */
 /* client_input.c: the callback of a connection's input; and what became due. */
 void client_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg);
 void client_refuse_late(struct client *client); /* with 408 */
+/* Of handshakes: what is answered to plain HTTP; why there is no connection. */
+void client_answer_plain(int fd);
+void client_log_tls(const char *reason);
+
 void client_say_refusal(struct client *client); /* the one that waited for the replies before it */
 
 /* client_screen.c: of bytes that the gate has passed whether they are a request's that may not

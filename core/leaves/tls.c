@@ -217,6 +217,11 @@ bool tls_write(struct bufferevent *bev, struct slice bytes)
            SSL_write_ex(bufferevent_openssl_get_ssl(bev), bytes.ptr, bytes.len, &written) == 1;
 }
 
+bool tls_is_open(struct bufferevent *bev)
+{
+    return SSL_is_init_finished(bufferevent_openssl_get_ssl(bev));
+}
+
 void tls_end(struct bufferevent *bev)
 {
     SSL *ssl = bufferevent_openssl_get_ssl(bev);

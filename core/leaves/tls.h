@@ -37,6 +37,9 @@ void tls_refuse_renegotiation(void *context);
 /* For a connection that will be accepted; bufferevent_free frees all of it. */
 struct bufferevent *tls_accept(struct tls *tls, struct event_base *base);
 
+/* Whether both have shaken hands. */
+bool tls_is_open(struct bufferevent *bev);
+
 /* Writes now, as few records as it takes; legal while nothing waits in the output.  False: bytes
  * must be added to the output, whole and in one piece. */
 MUST_CHECK bool tls_write(struct bufferevent *bev, struct slice bytes);

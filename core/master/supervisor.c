@@ -17,11 +17,16 @@ static long number_of(const char *name)
     return text ? strtol(text, NULL, 10) : 0;
 }
 
+/* Of TCP: of a unix socket nobody could say whether it is reached from beyond this machine. */
 static bool is_listener(int fd)
 {
-    int type = 0, listens = 0;
+    int type = 0, family = 0, listens = 0;
     socklen_t len = sizeof type;
 
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) ||
+        (family != AF_INET && family != AF_INET6))
+        return false;
+    len = sizeof type;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_STREAM)
         return false;
     len = sizeof listens;
@@ -38,7 +43,9 @@ int supervisor_take_listener(struct buf *problem)
     if (count <= 0)
         return -1;
     if (count > 1 || !is_listener(FIRST_FD)) {
-        buf_add_text(problem, "LISTEN_FDS: one listening TCP socket is wanted from systemd");
+        buf_add_text(problem,
+                     "LISTEN_FDS: one listening TCP socket is wanted from systemd: a port as "
+                     "ListenStream, such as ListenStream=127.0.0.1:4000");
         return -1;
     }
     fcntl(FIRST_FD, F_SETFD, FD_CLOEXEC);

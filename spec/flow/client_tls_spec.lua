@@ -192,6 +192,10 @@ describe("TLS with clients", function()
     begun:send("\22\3\1\0\200\1\0\0\196\3\3") -- the first bytes of a ClientHello
     silent:wait_closed()
     begun:wait_closed()
+    started.process:wait_for("err", function(text)
+      local _, count = text:gsub('event=tls_refused reason="the handshake did not end in time"', "")
+      return count == 2
+    end, "a line for each")
   end)
 
   it("answers what the gate refuses", function()

@@ -9,7 +9,7 @@ local socket = require("spec.support.socket")
 local world = require("spec.support.world")
 local ffi, C = libc.ffi, libc.C
 
-local AF_UNIX, SOCK_DGRAM_NONBLOCK = 1, 2 + 0x800
+local AF_UNIX, SOCK_STREAM, SOCK_DGRAM_NONBLOCK = 1, 1, 2 + 0x800
 
 describe("under systemd", function()
   local w, folder, child
@@ -49,15 +49,16 @@ describe("under systemd", function()
     end, "the gateway to listen", 20)
   end
 
-  --- A datagram socket at a path.
-  local function notify_socket(path)
-    local fd = libc.check(C.socket(AF_UNIX, SOCK_DGRAM_NONBLOCK, 0), "socket")
+  local function unix_socket(kind, path)
+    local fd = libc.check(C.socket(AF_UNIX, kind, 0), "socket")
     local address = ffi.new("char[110]")
     ffi.cast("unsigned short *", address)[0] = AF_UNIX
     ffi.copy(address + 2, path)
     libc.check(C.bind(fd, ffi.cast("const struct sockaddr_in *", address), 3 + #path), "bind")
     return fd
   end
+
+  local function notify_socket(path) return unix_socket(SOCK_DGRAM_NONBLOCK, path) end
 
   local function wait_said(fd, words)
     assert.is_true(libc.wait(fd, libc.POLLIN, libc.deadline(20)), "nothing was said")
@@ -142,6 +143,15 @@ describe("under systemd", function()
     start({ LISTEN_FDS = "1" }, { [3] = fd })
     assert.equal(1, child:wait())
     assert.is_truthy(child.text.err:find("one listening TCP socket is wanted", 1, true))
+    C.close(fd)
+  end)
+
+  it("refuses a unix socket, and says what to write", function()
+    local fd = unix_socket(SOCK_STREAM, folder .. "/client.sock")
+    libc.check(C.listen(fd, 8), "listen")
+    start({ LISTEN_FDS = "1" }, { [3] = fd })
+    assert.equal(1, child:wait())
+    assert.is_truthy(child.text.err:find("ListenStream=127.0.0.1:4000", 1, true))
     C.close(fd)
   end)
 
