@@ -5,6 +5,7 @@
 #include "kit.h"
 #include "leaves/nearest.h"
 #include "mock.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,6 +108,17 @@ static int is_help(const char *word)
     return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* A key is printed once: that nobody has it must not look like success. */
+static int end(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "weir: standard output cannot be written%s%s\n", errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return status == EXIT_OK ? EXIT_FAILED : status;
+}
+
 int main(int argc, char **argv)
 {
     char help[] = "--help";
@@ -116,9 +128,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (!is_help(argv[1]))
-        return run(argc - 1, argv + 1);
+        return end(run(argc - 1, argv + 1));
     if (argc > 2 && !is_help(argv[2])) /* weir help keys: weir keys --help */
-        return run(2, (char *[]){argv[2], help, NULL});
+        return end(run(2, (char *[]){argv[2], help, NULL}));
     fputs(general_help, stdout);
-    return EXIT_OK;
+    return end(EXIT_OK);
 }

@@ -246,6 +246,15 @@ describe("weir serve", function()
     assert.is_truthy(out:find("%d+%.%d+%.%d+"))
   end)
 
+  it("fails when nobody can read what it prints", function()
+    for _, words in ipairs { { "version" }, { "help", "keys" }, { "mock", "--help" } } do
+      local command = process.start { "sh", "-c", 'exec "$@" >/dev/full', "sh",
+        unpack(gateway.command(unpack(words))) }
+      assert.equal(1, command:wait())
+      assert.matches("weir: standard output cannot be written", command.text.err, 1, true)
+    end
+  end)
+
   it("says how it is used when it is used wrongly", function()
     for _, words in ipairs { {}, { "sreve" }, { "serve", "--nope" } } do
       local status, _, err = run(unpack(words))
