@@ -27,10 +27,9 @@ describe("a reload of listen", function()
 
   it("listens on another address, and no longer on the old", function()
     local gateway = w:gateway { config = to("127.0.0.1:0") }
-    local free = socket.listen()
+    local free = socket.reserve()
     local old, port = gateway.port, free.port
     local kept = gateway:connect()
-    free:close()
     gateway:write("weir.lua", to("127.0.0.1:" .. port))
     gateway:reload(2)
     gateway.port = port
@@ -44,6 +43,7 @@ describe("a reload of listen", function()
       connection:close()
       assert(libc.now() < deadline, "the old address still listens")
     end
+    free:close()
   end)
 
   it("refuses an address that is taken", function()

@@ -11,12 +11,15 @@ local frame = openai.content(("x"):rep(4000))
 local chunk = ("%x\r\n%s\r\n"):format(#frame, frame)
 local batch = chunk:rep(16)
 
---- Sends until nobody takes more for a while; gives the bytes that were taken.
-local function send_until_stuck(provider, most)
+--- Sends until nobody takes more for a while, and the worker that would has nothing to do; gives
+--- the bytes that were taken.
+local function send_until_stuck(provider, most, gateway)
+  local worker = gateway:workers()[1]
   local taken, left = 0, batch
   while taken < most do
     local count = provider:try_send(left)
-    if count == 0 and not libc.wait(provider.fd, libc.POLLOUT, libc.deadline(0.5)) then break end
+    if count == 0 and not libc.wait(provider.fd, libc.POLLOUT, libc.deadline(0.5))
+      and process.is_asleep(worker) and not libc.wait(provider.fd, libc.POLLOUT, 0) then break end
     taken = taken + count
     left = left:sub(count + 1)
     if left == "" then left = batch end
@@ -43,7 +46,7 @@ describe("a client that does not read", function()
     local provider = up:take()
     provider:set_send_buffer(65536)
     provider:start_stream()
-    return client, provider, send_until_stuck(provider, 64 * MIB)
+    return client, provider, send_until_stuck(provider, 64 * MIB, gateway)
   end
 
   it("pauses its provider, and the worker rests", function()
@@ -78,7 +81,7 @@ describe("a client that does not read", function()
     client:request { body = openai.request(true) }
     local provider = first:take()
     provider:start_stream()
-    local taken, left = send_until_stuck(provider, 64 * MIB)
+    local taken, left = send_until_stuck(provider, 64 * MIB, gateway)
     client:read_head()
     -- what the last chunk still lacks comes first
     local count, pending = 0, left:sub(1, #left % #chunk)
@@ -102,7 +105,7 @@ describe("a client that does not read", function()
     stuck:request { body = openai.request(true, "stuck") }
     local provider = first:take()
     provider:start_stream()
-    send_until_stuck(provider, 64 * MIB)
+    send_until_stuck(provider, 64 * MIB, gateway)
     local quick = gateway:chat { stream = true, model = "quick" }
     local other = second:stream(openai.content("0"))
     quick:read_head()
@@ -119,7 +122,7 @@ describe("a client that does not read", function()
     client:request { body = openai.request(true) }
     local provider = first:take()
     provider:start_stream()
-    send_until_stuck(provider, 64 * MIB)
+    send_until_stuck(provider, 64 * MIB, gateway)
     client:reset()
     gateway:wait_log("event=request", "status=499")
     assert.equal("reset", select(2, provider:read_all()))

@@ -78,19 +78,20 @@ local function ask(gate, ups, body, leaves)
   local client = gate:connect()
   client:request { body = body, headers = { Connection = "close" } }
   local state = { received = "", sent = {} }
-  local leaves_at = leaves and libc.now() + leaves
+  local leaves_at -- once the provider has said all that it says
   local closed
   function state.pump()
     local bytes, why = client:try_receive(0.002)
     state.received = state.received .. (bytes or "")
     closed = why == "closed" or why == "reset"
   end
-  local deadline = libc.deadline(10)
+  local deadline = libc.deadline()
   while not closed and libc.now() < deadline and not (leaves_at and libc.now() >= leaves_at) do
     state.pump()
     for _, up in ipairs(ups) do
       if up.listener:is_readable() then serve(up, state) end
     end
+    if leaves and not leaves_at and #state.sent > 0 then leaves_at = libc.now() + leaves end
   end
   client.buffer = state.received
   local response = not leaves_at and client:read_response() or { status = 0, ended = "left" }
@@ -153,7 +154,7 @@ function conformance.play(scenario, stream)
       script.provider(name):answers(unpack(scenario[i + 2]))
     end
   end
-  local gate = gateway.start(scenarios.config(function(name) return urls[name] end))
+  local gate = gateway.start(scenarios.config(function(name) return urls[name] end, scenario))
   local ok, why = pcall(function()
     for i = 1, scenario.requests or 1 do
       seen[i] = real_seen(ask(gate, ups, scenarios.body(scenario, stream), scenario.leaves))

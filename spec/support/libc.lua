@@ -75,11 +75,12 @@ function libc.now()
   return tonumber(time.tv_sec) + tonumber(time.tv_nsec) / 1e9
 end
 
---- The moment that many seconds from now; five when nothing is said.
+--- The moment that many seconds from now; twenty when nothing is said: only a defect waits so long,
+--- and a machine that others use has held a spec up for more than five.
 ---@param seconds number?
 ---@return number
 function libc.deadline(seconds)
-  return libc.now() + (seconds or 5) * libc.slower
+  return libc.now() + (seconds or 20) * libc.slower
 end
 
 --- What the last call failed with.

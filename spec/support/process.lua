@@ -171,6 +171,11 @@ function process.cpu(pid)
   return tonumber(read_file(("/proc/%d/schedstat"):format(pid)):match("^%d+")) / 1e9
 end
 
+--- Whether a process waits for something to happen; else it runs, or would if it had a CPU.
+function process.is_asleep(pid)
+  return read_file(("/proc/%d/stat"):format(pid)):match("%) (%a)") == "S"
+end
+
 --- How many descriptors a process has open.
 function process.descriptors(pid)
   local lfs, count = require("lfs"), 0

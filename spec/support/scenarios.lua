@@ -6,8 +6,19 @@
 
 local scenarios = {}
 
---- The weir.lua of both; url(name) is where a provider is.
-function scenarios.config(url)
+--- How long a provider has: little only where it is to be waited for in vain, else a machine that
+--- has no time would be a failure of the provider's.
+local function clock_of(answers)
+  return (not answers or answers[1] == "stall") and "short" or "nil"
+end
+
+--- The weir.lua of both; url(name) is where a provider is.  scenario: for this one alone.
+function scenarios.config(url, scenario)
+  local first, second = clock_of(), clock_of()
+  if scenario then
+    first, second = clock_of(scenario[3] or {}), clock_of(scenario[4] or {})
+    if scenario.leaves then first = "nil" end
+  end
   return ([[
 local weir = require("weir")
 local waterfall = require("policies.waterfall")
@@ -25,8 +36,8 @@ return {
   listen = "127.0.0.1:0", workers = 1,
   policy = { burst = 1 }, -- so that what takes all memory meets that limit first, also when slow
   providers = {
-    first  = { type = "openai", base_url = "%s", timeout = short },
-    second = { type = "openai", base_url = "%s", timeout = short },
+    first  = { type = "openai", base_url = "%s", timeout = %s },
+    second = { type = "openai", base_url = "%s", timeout = %s },
     gone   = { type = "openai", base_url = "%s" },
   },
   models = {
@@ -105,7 +116,7 @@ return {
     end,
   },
 }
-]]):format(url("first"), url("second"), url("gone"))
+]]):format(url("first"), first, url("second"), second, url("gone"))
 end
 
 local TEXT = { text = "one two three" }

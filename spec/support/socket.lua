@@ -34,19 +34,29 @@ local function open(fd)
   return setmetatable({ fd = fd, buffer = "" }, Socket)
 end
 
---- A socket that listens on a free port of 127.0.0.1, or of another address: { 0, 0, 0, 0 }.
----@return table listener with fd and port
-function socket.listen(backlog, port, host)
+local function bind(port, host)
   local fd = libc.check(C.socket(AF_INET, SOCK_STREAM + SOCK_FLAGS, 0), "socket")
   set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1)
   local addr = loopback(port or 0, host)
   libc.check(C.bind(fd, addr, ffi.sizeof(addr)), "bind")
-  libc.check(C.listen(fd, backlog or 64), "listen")
   local len = ffi.new("socklen_t[1]", ffi.sizeof(addr))
   libc.check(C.getsockname(fd, addr, len), "getsockname")
   local swapped = addr.port
   local bound = bit.bor(bit.lshift(bit.band(swapped, 255), 8), bit.rshift(swapped, 8))
   return setmetatable({ fd = fd, port = bound, buffer = "" }, Socket)
+end
+
+--- A port of 127.0.0.1 on which nobody listens, and which nobody is given by chance until it is
+--- closed; who wants just this one may listen on it.
+---@return table reserved with port
+function socket.reserve() return bind(0) end
+
+--- A socket that listens on a free port of 127.0.0.1, or of another address: { 0, 0, 0, 0 }.
+---@return table listener with fd and port
+function socket.listen(backlog, port, host)
+  local listener = bind(port, host)
+  libc.check(C.listen(listener.fd, backlog or 64), "listen")
+  return listener
 end
 
 --- Connects to a port of 127.0.0.1.
