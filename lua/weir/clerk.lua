@@ -31,7 +31,7 @@ local WIDTHS = { name = 20, team = 12, models = 12, budget = 12, spent = 8, left
 return function(host)
   local keys = require("weir.clerk_keys")(host)
   local usage = require("weir.clerk_usage")(host, keys.find)
-  local clerk = { load = keys.load, turn = keys.turn }
+  local clerk = { load = keys.load }
   local serve = {} -- by the names in clerk_routes.lua
 
   --- A row at a time: in one go, a long list would let nobody else have a turn.
@@ -112,6 +112,12 @@ return function(host)
     if type(problem) == "table" then return problem end
     problem = tostring(problem)
     return { status = problem:find("^ledger: ") and 503 or 500, message = problem }
+  end
+
+  --- What the ledger cannot tell now is asked for with the next turn; the log has that it cannot.
+  function clerk.turn()
+    local ok, problem = pcall(keys.turn)
+    if not ok and fault(problem).status ~= 503 then error(problem, 0) end
   end
 
   --- The whole answer to the bytes of a request.

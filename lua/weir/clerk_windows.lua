@@ -122,15 +122,16 @@ return function(host)
   local function rows_of(period)
     local rows = {}
     host.aside(function(row) rows[#rows + 1] = row end,
-      "SELECT id, kind, period FROM accounts WHERE period = ?1", period)
+      "SELECT id, kind, period FROM accounts WHERE coalesce(period, 'total') = ?1", period)
     return rows
   end
 
   --- A window ended: workers have begun the next by themselves; they are told when that one ends.
-  --- In another time zone than before other windows run.
+  --- In another time zone than before other windows run. What is for good is looked at once: a
+  --- clerk that was killed may have written the change to it, and not made it.
   function windows.turn()
     for _, row in pairs(changed) do windows.change(row) end
-    for _, period in ipairs { "day", "week", "month" } do
+    for _, period in ipairs { "day", "week", "month", "total" } do
       local starts, renews, next = host.window(period, host.now())
       local window = starts .. "-" .. renews
       if known[period] ~= window then

@@ -71,6 +71,19 @@ describe("a data folder", function()
     assert.equal(2, #ledger.ask(gateway, "requests").requests)
   end)
 
+  it("that is removed does not make its process fail where days begin elsewhere", function()
+    start()
+    ledger.key(gateway, "alice", "--budget", "1usd/day")
+    assert(os.rename(data .. "/ledger.db", data .. "/elsewhere"))
+    gateway:write("weir.lua", w:config { more = ledger.CONFIG
+      .. ('data = %q, ledger = { timezone = "Etc/GMT+9" },'):format(data) })
+    gateway:reload(2)
+    local status, said = ledger.run(gateway, "keys", "list") -- which it answers after it was told
+    assert.equal(1, status)
+    assert.matches("ledger.db was removed", said, 1, true)
+    assert.not_matches("clerk_failed", gateway:log())
+  end)
+
   it("with a row that cannot be shown is read to the end of the statement", function()
     start()
     ledger.key(gateway, "alice")

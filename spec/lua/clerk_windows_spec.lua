@@ -119,6 +119,13 @@ describe("the clerk's windows", function()
     assert.equal(0, purses[1].starts)
   end)
 
+  it("of a period that was changed when a clerk was killed are the next one's to mend", function()
+    add(800, 1700, 7)
+    rows[1].period = "total"
+    windows.turn()
+    assert.same({ 1, 900 }, { purses[1].spent, purses[1].starts })
+  end)
+
   it("are summed up anew where they began at another time, as in another time zone", function()
     add(900, 1800, 7)
     windows.turn()
