@@ -15,7 +15,7 @@
 
 enum {
     COLUMNS_MAX = 32,
-    BUSY_MS = 10000,
+    BUSY_MS = 1000,         /* while another has it: journals keep the rows, and who asks waits */
     PROGRESS_STEPS = 10000, /* about a millisecond */
 };
 

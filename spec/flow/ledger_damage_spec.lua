@@ -84,6 +84,23 @@ describe("a data folder", function()
     assert.not_matches("clerk_failed", gateway:log())
   end)
 
+  it("that another process writes to is read and served from meanwhile", function()
+    start()
+    local headers = ledger.key(gateway, "alice", "--budget", "1usd/month")
+    local let_go = ledger.hold { data = data }
+    local client = gateway:request { body = ledger.request(), headers = headers }
+    first:answer(200, ledger.answer(10, 5), { Connection = "close" })
+    assert.equal(200, client:read_response().status)
+    gateway:wait_log("event=ledger_unavailable", "database is locked")
+    local status, said = ledger.run(gateway, "keys", "add", "--name", "bob")
+    assert.equal(1, status)
+    assert.matches("ledger: database is locked", said, 1, true)
+    assert.equal(20, ledger.ask(gateway, "keys", "show", "alice").spent)
+    let_go()
+    gateway:wait_log("event=ledger_available")
+    assert.equal(20, ledger.ask(gateway, "usage", "--by", "key").usage[1].cost)
+  end)
+
   it("with a row that cannot be shown is read to the end of the statement", function()
     start()
     ledger.key(gateway, "alice")

@@ -85,6 +85,16 @@ local function exec(served, sql, row)
   assert(status == 0, problem)
 end
 
+--- Lets nobody else write into its database; gives the function that lets go.
+function ledger.hold(served)
+  local sqlite = ffi.load("sqlite3")
+  local db = ffi.new("sqlite3 *[1]")
+  assert(sqlite.sqlite3_open((served.data or served.folder .. "/data") .. "/ledger.db", db) == 0)
+  sqlite.sqlite3_busy_timeout(db[0], 10000)
+  assert(sqlite.sqlite3_exec(db[0], "BEGIN IMMEDIATE", nil, nil, nil) == 0)
+  return function() sqlite.sqlite3_close(db[0]) end
+end
+
 --- Writes into the database of a gateway that is at rest, as nothing but the clerk does; data: its
 --- folder, where that is not its own.
 function ledger.write(served, sql) exec(served, sql, nil) end
