@@ -180,6 +180,9 @@ static int check_words(struct words *words)
     if (is_list && words->name)
         return usage(words, "list takes no name; weir %s show %s shows one", words->command,
                      words->name);
+    if (is(verb, "set") && !words->body.len && !words->labels.len)
+        return usage(words, "set what? weir %s set %s --budget 50usd/month", words->command,
+                     words->name);
     if (words->texts && (!is(words->command, "requests") || !words->name))
         return usage(words, "--texts goes with the id of a request: weir requests ID --texts");
     if (words->as_csv && words->as_json)

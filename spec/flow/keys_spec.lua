@@ -308,6 +308,7 @@ describe("virtual keys", function()
       { "there is no 'revoke'; there are add, list, show, set\n", "teams", "revoke", "x" },
       { "there is no 'rm'; there are add, list, show, set\n", "teams", "rm", "x" },
       { "show whom? weir keys show NAME", "keys", "show" },
+      { "set what? weir keys set alice --budget 50usd/month", "keys", "set", "alice" },
       { "list takes no name; weir keys show alice shows one", "keys", "list", "alice" },
       { "'bob' is one word too many", "keys", "add", "alice", "bob" },
       { "'key' is one word too many", "usage", "key" },
