@@ -37,6 +37,21 @@ describe("the team's example", function()
     return folder .. "/" .. name
   end
 
+  --- Each label that a query sums by or asks for stands on a sample of its series.
+  local function assert_labels(metrics, expr)
+    for name, rest in expr:gmatch("([%a_]+_[%a_]+)({[^}]*})") do
+      for label in rest:gmatch("([%a_]+)%s*[=!]") do
+        assert.matches("\n" .. name .. "{[^\n]*" .. label .. '="', metrics)
+      end
+    end
+    local name = expr:match("weir_[%a_]+") or expr:match("gen_ai_%l+_%l+_[%a_]+")
+    for list in expr:gmatch("by %(([^)]*)%)") do
+      for label in list:gmatch("[%a_]+") do
+        assert.matches("\n" .. name .. "{[^\n]*" .. label .. '="', metrics)
+      end
+    end
+  end
+
   it("has a dashboard of series that there are", function()
     local first = w:upstream("first")
     local started = w:gateway { more = ledger.CONFIG, models =
@@ -67,6 +82,7 @@ describe("the team's example", function()
           end
         end
         assert.is_true(count > 0, target.expr)
+        assert_labels(metrics, target.expr)
       end
     end
   end)
