@@ -264,13 +264,15 @@ describe("the budget of a policy", function()
   end)
 
   it("is what policy.burst says", function()
+    --- The seconds are those of a clock, the burst is one of the processor: a busy machine gives
+    --- a policy more of the first than of the second.
     local busy = [[busy = function(req)
       local begin = weir.now()
-      while weir.now() - begin < 1 do end
+      while weir.now() - begin < %d do end
       return req:reply(200, "done")
-    end,]] -- a busy machine gives it at least a tenth of that time
-    assert.equal(503, with(busy):chat { model = "busy" }:read_response().status)
-    assert.equal(200, with(busy, "policy = { burst = 20 },"):chat { model = "busy" }
+    end,]]
+    assert.equal(503, with(busy:format(60)):chat { model = "busy" }:read_response().status)
+    assert.equal(200, with(busy:format(1), "policy = { burst = 20 },"):chat { model = "busy" }
       :read_response().status)
   end)
 
@@ -305,9 +307,10 @@ describe("the budget of a policy", function()
       local victim = gateway:chat { stream = true, model = "looping" }
       local all = openai.content("loop"):rep(100) .. openai.finish .. openai.done
       first:stream(all):finish_stream()
-      local begin = libc.now()
+      local worker = gateway:workers()[1]
+      local before = process.cpu(worker)
       assert.equal(all, victim:read_response().body)
-      assert.is_true(libc.now() - begin < 2) -- a hundred bursts would be five seconds
+      assert.is_true(process.cpu(worker) - before < 2) -- a hundred bursts would be five seconds
     end)
 
     it("fails a plain answer", function()
@@ -345,12 +348,13 @@ describe("the budget of a policy", function()
     end,]])
     local client = gateway:chat { model = "ends" }
     first:answer(200, openai.answer("hello"))
-    local begin = libc.now()
+    local worker = gateway:workers()[1]
+    local before = process.cpu(worker)
     assert.equal(200, client:read_response().status)
     gateway:wait_log("event=on_end_error", "code=policy_timeout")
     local other = gateway:request { method = "GET", path = "/v1/models" }
     assert.equal(200, other:read_response().status)
-    assert.is_true(libc.now() - begin < 2)
+    assert.is_true(process.cpu(worker) - before < 2)
   end)
 
   it("holds for a copy's edit", function()
@@ -365,7 +369,7 @@ describe("the budget of a policy", function()
     local function check(text)
       local folder = binary.folder { ["weir.lua"] = text }
       local child = process.start(binary.command("check", folder .. "/weir.lua"))
-      local status = child:wait(20)
+      local status = child:wait(120) -- its time is one of the processor
       binary.remove_folder(folder)
       return status, child.text.err
     end

@@ -112,14 +112,14 @@ describe("weir explain beside a gateway that runs", function()
 
   it("knows what cools there, and how fast targets answered", function()
     local client = running:chat()
-    first:answer(429, openai.failure("slow down"), { ["Retry-After"] = "60" })
+    first:answer(429, openai.failure("slow down"), { ["Retry-After"] = "600" })
     second:answer(200, openai.answer())
     assert.equal(200, client:read_response().status)
     local said, status = explain("default")
     assert.equal(0, status)
     has(said, "by what the gateway knows now; generation 1\n", "1  second/second-model\n",
       "second/second-model: first content after ")
-    local wanted = "first/first%-model is left out: it cools for [56]%d s %(rate_limited%)"
+    local wanted = "first/first%-model is left out: it cools for [56]%d%d s %(rate_limited%)"
     assert.truthy(said:find(wanted), said)
     assert.is_false(second:is_asked())
   end)

@@ -97,7 +97,7 @@ describe("weir.fetch", function()
     gateway:wait_log("event=request", "status=499")
   end)
 
-  for code, member in pairs { timeout = "timeout = 0.05", too_large = "max = 10" } do
+  for code, member in pairs { timeout = "timeout = 1", too_large = "max = 10" } do
     it("closes the connection at once after " .. code .. ", though the policy goes on", function()
       local base = here()
       local gateway = w:gateway {

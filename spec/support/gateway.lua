@@ -125,6 +125,7 @@ end
 --- spec.support.tls takes; gives nil and why when there is no handshake.  All clients speak TLS
 --- where self.tls is set.
 function Gateway:connect(options)
+  if not self.process.ended then self:log() end -- a full pipe would cost lines
   local client = http.connect(self.port, options)
   self.clients[#self.clients + 1] = client
   local secure = options and options.tls or self.tls

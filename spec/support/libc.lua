@@ -32,6 +32,7 @@ if not registry["weir.libc"] then -- FFI forgets nothing between spec files
     int pipe2(int fds[2], int flags);
     int close(int fd);
     int kill(pid_t pid, int signal);
+    pid_t getpid(void);
     pid_t waitpid(pid_t pid, int *status, int options);
     int posix_spawnp(pid_t *pid, const char *file, const void *actions, const void *attributes,
                      const char *const argv[], const char *const envp[]);

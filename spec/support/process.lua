@@ -176,6 +176,20 @@ function process.is_asleep(pid)
   return read_file(("/proc/%d/stat"):format(pid)):match("%) (%a)") == "S"
 end
 
+--- The seconds that a process was ready to run while others had the processors.
+function process.waited(pid)
+  return tonumber(read_file(("/proc/%d/schedstat"):format(pid)):match("^%d+ (%d+)")) / 1e9
+end
+
+--- The seconds that work takes, without those in which this process and that one had no processor:
+--- what else the machine does does not count.
+function process.time(pid, work)
+  local own = libc.C.getpid()
+  local began, waited = libc.now(), process.waited(pid) + process.waited(own)
+  work()
+  return libc.now() - began - (process.waited(pid) + process.waited(own) - waited)
+end
+
 --- How many descriptors a process has open.
 function process.descriptors(pid)
   local lfs, count = require("lfs"), 0

@@ -140,14 +140,15 @@ end
 --- Bytes up to and with the first plain text; nil, why and what there is when the peer goes first.
 ---@param text string
 function Socket:read_until(text)
-  local deadline = libc.deadline()
+  local deadline, from = libc.deadline(), 1
   while true do
-    local _, last = self.buffer:find(text, 1, true)
+    local _, last = self.buffer:find(text, from, true)
     if last then
       local bytes = self.buffer:sub(1, last)
       self.buffer = self.buffer:sub(last + 1)
       return bytes
     end
+    from = math.max(1, #self.buffer - #text + 2) -- of megabytes each is looked at once
     local _, why = fill(self, deadline)
     if why then return nil, why, self.buffer end
   end

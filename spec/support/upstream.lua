@@ -11,11 +11,12 @@ local upstream = {}
 
 --- Listens on a free port.
 function upstream.new()
-  local listener = socket.listen()
+  local holder = socket.reserve()
   return setmetatable({
-    listener = listener,
-    port = listener.port,
-    url = ("http://127.0.0.1:%d/v1"):format(listener.port),
+    holder = holder, -- refused or not, the port is given to no other process
+    listener = socket.listen(nil, holder.port),
+    port = holder.port,
+    url = ("http://127.0.0.1:%d/v1"):format(holder.port),
     connections = {},
     waiting = {}, -- accepted while looking whether anybody asks
   }, Upstream)
@@ -77,6 +78,7 @@ function Upstream:close()
     connection:close()
   end
   self.listener:close()
+  self.holder:close()
 end
 
 return upstream
