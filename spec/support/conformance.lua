@@ -35,7 +35,7 @@ local OPEN, HEAD, BYTES = 0, 1, 2 -- sim_script.lua's kinds; the other one is th
 
 --- Waits until the client has these bytes: a reset may overtake what was sent before it.
 local function wait_for(state, bytes)
-  local deadline = libc.deadline(2)
+  local deadline = libc.deadline()
   while not state.received:find(bytes, 1, true) and libc.now() < deadline do
     state.pump()
   end
@@ -73,25 +73,31 @@ local function serve(up, state)
   for i, step in ipairs(steps) do play_step(connection, step, steps[i - 1], state) end
 end
 
+--- Whether what a client leaves has come so far: a provider is silent, or it failed and that is
+--- told.
+local function is_under_way(gate, scenario, state)
+  return #state.sent > 0
+    and (scenario[3][1] == "stall" or gate:log():find("event=attempt", 1, true))
+end
+
 --- Asks and serves until the client's connection is closed, or the client leaves.
-local function ask(gate, ups, body, leaves)
+local function ask(gate, ups, body, scenario)
   local client = gate:connect()
   client:request { body = body, headers = { Connection = "close" } }
   local state = { received = "", sent = {} }
-  local leaves_at -- once the provider has said all that it says
-  local closed
+  local leaves_at, closed = scenario.leaves and libc.now() + scenario.leaves, false
   function state.pump()
     local bytes, why = client:try_receive(0.002)
     state.received = state.received .. (bytes or "")
     closed = why == "closed" or why == "reset"
   end
   local deadline = libc.deadline()
-  while not closed and libc.now() < deadline and not (leaves_at and libc.now() >= leaves_at) do
+  while not closed and libc.now() < deadline
+    and not (leaves_at and libc.now() >= leaves_at and is_under_way(gate, scenario, state)) do
     state.pump()
     for _, up in ipairs(ups) do
       if up.listener:is_readable() then serve(up, state) end
     end
-    if leaves and not leaves_at and #state.sent > 0 then leaves_at = libc.now() + leaves end
   end
   client.buffer = state.received
   local response = not leaves_at and client:read_response() or { status = 0, ended = "left" }
@@ -142,8 +148,8 @@ local function real_seen(response, sent)
     content_type = response.headers and response.headers["content-type"] }
 end
 
---- What the gateway makes of a scenario.
-function conformance.play(scenario, stream)
+--- What the gateway makes of a scenario, and the seconds that it took.
+local function play_once(scenario, stream)
   script.reset()
   local ups, urls, seen = {}, {}, {}
   for i, name in ipairs { "first", "second", "gone" } do
@@ -155,16 +161,30 @@ function conformance.play(scenario, stream)
     end
   end
   local gate = gateway.start(scenarios.config(function(name) return urls[name] end, scenario))
+  local began = libc.now()
   local ok, why = pcall(function()
     for i = 1, scenario.requests or 1 do
-      seen[i] = real_seen(ask(gate, ups, scenarios.body(scenario, stream), scenario.leaves))
+      seen[i] = real_seen(ask(gate, ups, scenarios.body(scenario, stream), scenario))
     end
     seen.log = wait_log(gate, #seen)
   end)
+  local took = libc.now() - began
   for _, up in ipairs(ups) do up:close() end
   if ok then ok, why = pcall(gate.stop, gate) end
   gate:discard()
   if not ok then error(why, 0) end
+  return seen, took
+end
+
+--- What the gateway makes of a scenario. In the simulator no time passes from one request to the
+--- next, and what remains of a cooldown is told in whole seconds: where the machine is so busy that
+--- one passes, all of it is played again.
+function conformance.play(scenario, stream)
+  local seen, took
+  for _ = 1, 10 do
+    seen, took = play_once(scenario, stream)
+    if took < 1 or not scenario.requests then break end
+  end
   return seen
 end
 

@@ -2,27 +2,27 @@
 ---
 --- A scenario is { name, model, answers of the provider "first", answers of "second" } with
 --- requests (1), leaves, and only = "plain" or "stream". Answers are sim_script.lua's; the
---- provider "gone" refuses connections. Waits are short: one of the two worlds waits truly.
+--- provider "gone" refuses connections. Waits are short: one of the two worlds waits truly. There
+--- whom nothing is to run out for has all the time, as a busy machine may need it.
 
 local scenarios = {}
 
---- How long a provider has: little only where it is to be waited for in vain, else a machine that
---- has no time would be a failure of the provider's.
-local function clock_of(answers)
-  return (not answers or answers[1] == "stall") and "short" or "nil"
+--- Whether the scenario needs that provider's time to run out: what it would begin afterwards
+--- comes.
+local function is_hurried(scenario, name)
+  local answers = scenario[name == "first" and 3 or 4] or {}
+  return answers[1] == "stall" and not scenario.leaves and scenario[2] ~= "race"
 end
 
---- The weir.lua of both; url(name) is where a provider is.  scenario: for this one alone.
+--- The weir.lua of both; url(name) is where a provider is. Without a scenario all are hurried.
 function scenarios.config(url, scenario)
-  local first, second = clock_of(), clock_of()
-  if scenario then
-    first, second = clock_of(scenario[3] or {}), clock_of(scenario[4] or {})
-    if scenario.leaves then first = "nil" end
+  local function wait(name)
+    return (not scenario or is_hurried(scenario, name)) and "short" or "long"
   end
   return ([[
 local weir = require("weir")
 local waterfall = require("policies.waterfall")
-local short = { first = 0.3, idle = 0.3 }
+local short, long = { first = 1, idle = 1 }, { first = 60, idle = 60 }
 local both = waterfall { "first/a", "second/b" }
 
 local function through(filter)
@@ -45,7 +45,7 @@ return {
     gone = waterfall { "gone/x", "second/b" },
     nobody = waterfall { "gone/x" },
     patient = function(req)
-      return req:send("first/a", { timeout = { first = 0.1 } })
+      return req:send("first/a", { timeout = { first = 0.5 } })
     end,
     sleep = function(req)
       local res, err = req:send("first/a")
@@ -116,7 +116,7 @@ return {
     end,
   },
 }
-]]):format(url("first"), first, url("second"), second, url("gone"))
+]]):format(url("first"), wait("first"), url("second"), wait("second"), url("gone"))
 end
 
 local TEXT = { text = "one two three" }
