@@ -53,6 +53,21 @@ describe("a canary", function()
 
   local function status() return select(2, gateway:command("status")) end
 
+  --- Waits until weir status says that: the master hears of it a moment after the client.
+  local function wait_status(pattern)
+    local deadline = libc.deadline()
+    local said
+    repeat said = status() until said:find(pattern) or libc.now() > deadline
+    assert.matches(pattern, said)
+    return said
+  end
+
+  --- Waits until one more is answered by that version.
+  local function wait_by(name, options)
+    local deadline = libc.deadline()
+    while ask(options).json.by ~= name do assert(libc.now() < deadline, name) end
+  end
+
   it("serves whoever has the header, and nobody else", function()
     start('header = "x-try"')
     assert.equal("new", ask(NEW).json.by)
@@ -91,24 +106,22 @@ describe("a canary", function()
     for _ = 1, 5 do ask(NEW) end
     gateway:wait_log("event=canary_promoted", "generation=2", "of 5 requests 0 failed")
     gateway:wait_log("event=reloaded", "cause=canary", "generation=2 ")
-    local deadline = libc.deadline()
-    while ask().json.by ~= "new" do assert(libc.now() < deadline) end
+    wait_by("new")
     assert.is_nil(status():find("canary", 1, true))
     assert.is_truthy(status():find("generation 2, ", 1, true))
-    assert.is_truthy(status():find("generations 1", 1, true))
+    wait_status("generations 1\n")
   end)
 
   it("is rolled back when its policy fails more often", function()
     start('header = "x-try", requests = 5, time = 0')
     for _ = 1, 3 do assert.equal(500, new("fail-new").status) end
     gateway:wait_log("level=error event=canary_rolled_back", "of 3 requests 3 failed")
-    local deadline = libc.deadline()
-    while ask(NEW).json.by ~= "old" do assert(libc.now() < deadline) end
+    wait_by("old", NEW)
     assert.is_truthy(status():find("refused:\nrolled back: generation 2", 1, true), status())
     local ready = gateway:request({ path = "/readyz" }):read_response()
     assert.equal(200, ready.status)
     assert.is_truthy(ready.json.reload.refused:find("rolled back", 1, true))
-    assert.is_truthy(status():find("generations 1", 1, true))
+    wait_status("generations 1\n")
   end)
 
   it("is not blamed for what the old one suffers too", function()
@@ -123,9 +136,8 @@ describe("a canary", function()
     new("fail-new")
     ask(NEW)
     ask()
-    local said = status()
-    assert.is_truthy(said:find("canary: generation 2, for %d+ s: of 2 requests 1 failed; "
-      .. "of generation 1 meanwhile, of 1 0\n"), said)
+    local said = wait_status("canary: generation 2, for %d+ s: of 2 requests 1 failed; "
+      .. "of generation 1 meanwhile, of 1 0\n")
     assert.is_truthy(said:find("generations 2", 1, true))
   end)
 
@@ -135,8 +147,7 @@ describe("a canary", function()
     local code, said = gateway:command("rollback")
     assert.equal(0, code)
     assert.equal("generation 1 serves\n", said)
-    local deadline = libc.deadline()
-    while ask(NEW).json.by ~= "old" do assert(libc.now() < deadline) end
+    wait_by("old", NEW)
     gateway:wait_log("event=canary_rolled_back", "generation=2")
     assert.is_nil(gateway:request({ path = "/readyz" }):read_response().json.reload)
   end)
@@ -148,11 +159,10 @@ describe("a canary", function()
     assert.equal(0, code)
     assert.equal("generation 3 serves some: a canary\ngeneration 1 serves\n", said)
     gateway:wait_log("event=canary_replaced", "generation=2")
-    local deadline = libc.deadline()
-    while ask(NEW).json.by ~= "newer" do assert(libc.now() < deadline) end
+    wait_by("newer", NEW)
     gateway:write("weir.lua", config("newest", ""))
     gateway:reload(4)
-    while ask(NEW).json.by ~= "newest" do assert(libc.now() < deadline) end
+    wait_by("newest", NEW)
     assert.equal("newest", ask().json.by)
     assert.is_nil(status():find("canary", 1, true))
   end)
@@ -176,8 +186,7 @@ describe("a canary", function()
     ask(NEW)
     ask(NEW)
     gateway:wait_log("event=reloaded", "cause=canary")
-    local deadline = libc.deadline()
-    while ask().json.by ~= "new" do assert(libc.now() < deadline) end
+    wait_by("new")
   end)
 
   it("lets its streams end when it is rolled back", function()

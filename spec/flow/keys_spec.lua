@@ -212,10 +212,12 @@ describe("virtual keys", function()
     local bob = ledger.key(gateway, "bob", "--rpm", "1")
     local carol = ledger.key(gateway, "carol", "--models", "fast")
     assert.equal(200, serve(bob).status)
+    local began = libc.now()
     for _ = 1, 9 do assert.equal(429, (refusal(bob))) end
+    local most = math.min(8, math.floor(libc.now() - began) + 2)
     assert.equal(403, (refusal(carol)))
     local list = ledger.ask(gateway, "requests", "--key", "bob", "--status", "429").requests
-    assert.is_true(#list >= 1 and #list < 9)
+    assert.is_true(#list >= 1 and #list <= most, #list .. " rows")
     assert.same({ "key_rpm", "default", 0, 0 }, { list[1].code, list[1].model, list[1].cost,
       list[1].attempts })
     assert.equal("key_model", ledger.ask(gateway, "requests", "--key", "carol").requests[1].code)
@@ -409,10 +411,10 @@ describe("virtual keys", function()
     assert.equal(200, serve(headers).status)
     gateway:wait_log("event=clerk_died", "signal=9")
     assert.truthy(gateway:ask_admin("/metrics"):find("\nweir_clerk_deaths_total 1\n", 1, true))
-    local deadline = os.time() + 10
+    local deadline = libc.deadline()
     local status, text
     repeat status, text = ledger.run(gateway, "requests", "--json")
-    until status == 0 or os.time() > deadline
+    until status == 0 or libc.now() > deadline
     assert.equal(1, #cjson.decode(text).requests)
     assert.truthy(gateway:ask_admin("/metrics"):find("\nweir_clerk_up 1\n", 1, true))
   end)
