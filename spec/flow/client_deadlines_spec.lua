@@ -12,7 +12,7 @@ local function pour(provider)
   local left = chunks
   return function()
     if #left < #chunks then left = left .. chunks end -- more than anybody reads at once
-    left = left:sub(provider:try_send(left) + 1)
+    left = left:sub((provider:try_send(left) or 0) + 1) -- it may be cut before the log says so
   end
 end
 
