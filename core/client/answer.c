@@ -38,6 +38,8 @@ static void reply(struct client *client, int status, struct slice json, int retr
     if (retry_after)
         buf_add_format(&headers, "retry-after: %d\r\n%s", retry_after,
                        retry_after > PATIENCE_S ? "x-should-retry: false\r\n" : "");
+    if (status == 401) /* RFC 9110, 11.6.1 */
+        head_add(&headers, "www-authenticate", SLICE("Bearer"));
     if (allow)
         head_add(&headers, "allow", slice_of(allow));
     client_reply(client, status, buf_slice(&headers), json);

@@ -82,7 +82,8 @@ static void write_answer(struct client *client, struct buf *reply)
     client_make_id(client);
     client_add_status(reply, 401);
     buf_add_format(reply,
-                   "content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %zu\r\n",
+                   "content-type: application/json\r\nx-request-id: %s\r\n"
+                   "www-authenticate: Bearer\r\ncontent-length: %zu\r\n",
                    client->id, body.len);
     if (client->away_closes)
         buf_add_text(reply, "connection: close\r\n");

@@ -66,6 +66,7 @@ describe("virtual keys", function()
       seen[#seen + 1] = { status, err, response.headers["content-length"] }
       assert.equal(401, status)
       assert.equal("invalid_api_key", err.code)
+      assert.equal("Bearer", response.headers["www-authenticate"])
     end
     assert.same(seen[1], seen[2])
     assert.same(seen[1], seen[3])

@@ -288,6 +288,7 @@ describe("the surface", function()
         local response = gateway:chat { headers = headers }:read_response()
         assert_failure(response, 401, "authentication_error")
         assert.equal("invalid_api_key", response.json.error.code)
+        assert.equal("Bearer", response.headers["www-authenticate"])
         response = gateway:request { path = "/v1/models", headers = headers }:read_response()
         assert.equal(401, response.status)
       end
