@@ -1,7 +1,6 @@
 -- The ledger's disk is full, really: what is served goes on from journals, whose blocks were taken
 -- beforehand, then keys with a budget wait; when there is room again, nothing is missing.
 
-local cjson = require("cjson")
 local disk = require("spec.support.disk")
 local http = require("spec.support.http")
 local ledger = require("spec.support.ledger")
@@ -10,7 +9,6 @@ local world = require("spec.support.world")
 
 local SLOTS = 16384 -- core/accounts/journal.h
 local BATCH = 128   -- requests that a client sends ahead; SLOTS are a multiple
-local CLOSE = { Connection = "close" }
 
 describe("on a full disk", function()
   local why_not = disk.why_not()
@@ -42,16 +40,9 @@ describe("on a full disk", function()
     return gateway:request { body = ledger.request(members), headers = headers }
   end
 
-  local function serve(headers)
-    local client = ask(headers)
-    first:answer(200, ledger.answer(10, 5), CLOSE)
-    return client:read_response().status
-  end
+  local function serve(headers) return ledger.serve(gateway, first, headers) end
 
-  local function refusal(headers)
-    local response = ask(headers):read_response()
-    return response.status, cjson.decode(response.body).error.code
-  end
+  local function refusal(headers) return ledger.refusal(gateway, headers) end
 
   local function metric(name)
     return tonumber(gateway:ask_admin("/metrics"):match("\n" .. name .. " ([%d.]+)\n"))

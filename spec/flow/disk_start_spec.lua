@@ -1,13 +1,10 @@
 -- Started on a disk that is full, or can only be read: what the ledger and journals have is known,
 -- and when they can be written again, they are.
 
-local cjson = require("cjson")
 local disk = require("spec.support.disk")
 local ledger = require("spec.support.ledger")
 local libc = require("spec.support.libc")
 local world = require("spec.support.world")
-
-local CLOSE = { Connection = "close" }
 
 describe("a gateway that is started", function()
   local why_not = disk.why_not()
@@ -36,16 +33,9 @@ describe("a gateway that is started", function()
     return gateway:request { body = ledger.request(), headers = headers }
   end
 
-  local function serve(headers)
-    local client = ask(headers)
-    first:answer(200, ledger.answer(10, 5), CLOSE)
-    return client:read_response().status
-  end
+  local function serve(headers) return ledger.serve(gateway, first, headers) end
 
-  local function refusal(headers)
-    local response = ask(headers):read_response()
-    return response.status, cjson.decode(response.body).error.code
-  end
+  local function refusal(headers) return ledger.refusal(gateway, headers) end
 
   local function purse(name)
     local shown = ledger.ask(gateway, "keys", "show", name)

@@ -6,6 +6,7 @@
 local ledger = require("spec.support.ledger")
 local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
+local preload = require("spec.support.preload")
 local support = require("spec.support.gateway")
 local world = require("spec.support.world")
 
@@ -18,11 +19,8 @@ describe("a worker that is stopped when its answer has left #plain", function()
     w = world.new()
     first = w:upstream("first")
     folder = support.folder {}
-    local library = folder .. "/halted_sender.so"
-    local compile = "cc -D_GNU_SOURCE -shared -fPIC -o %s spec/support/halted_sender.c -ldl"
-    assert.equal(0, os.execute(compile:format(library)))
     gateway = w:gateway {
-      under = { "env", "LD_PRELOAD=" .. library },
+      under = preload(folder, "halted_sender"),
       more = (ledger.CONFIG:gsub("workers = 1", "workers = 2")),
       provider = { first = 'limits = { concurrent = 1 }, key = weir.env "KEY"' },
       models = [[
@@ -43,9 +41,7 @@ describe("a worker that is stopped when its answer has left #plain", function()
     local shown = ledger.ask(gateway, "keys", "show", "alice")
     assert.same({ cost, 0, 0 }, { shown.spent, shown.reserved, shown.in_flight })
     assert.equal(requests, #ledger.ask(gateway, "requests").requests)
-    local client = gateway:request { body = ledger.request(), headers = headers }
-    first:answer(200, ledger.answer(10, 5), CLOSE)
-    assert.equal(200, client:read_response().status)
+    assert.equal(200, ledger.serve(gateway, first, headers))
   end
 
   it("has settled a plain answer", function()

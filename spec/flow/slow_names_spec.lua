@@ -3,6 +3,7 @@
 
 local gateway_support = require("spec.support.gateway")
 local openai = require("spec.support.openai")
+local preload = require("spec.support.preload")
 local world = require("spec.support.world")
 
 describe("a provider whose name server is silent #plain", function()
@@ -20,11 +21,8 @@ describe("a provider whose name server is silent #plain", function()
   end)
 
   local function start()
-    local library = folder .. "/slow_names.so"
-    local compile = "cc -D_GNU_SOURCE -shared -fPIC -o %s spec/support/slow_names.c -ldl"
-    assert.equal(0, os.execute(compile:format(library)))
     return w:gateway {
-      under = { "env", "LD_PRELOAD=" .. library },
+      under = preload(folder, "slow_names"),
       providers = [[
     slow = {
       type = "openai", base_url = "http://slow.example:80/v1", timeout = { connect = 0.3 },

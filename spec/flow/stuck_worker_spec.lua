@@ -4,6 +4,7 @@
 local gateway_support = require("spec.support.gateway")
 local libc = require("spec.support.libc")
 local openai = require("spec.support.openai")
+local preload = require("spec.support.preload")
 local process = require("spec.support.process")
 local world = require("spec.support.world")
 
@@ -14,11 +15,8 @@ describe("a worker that is stuck below Lua #plain", function()
     w = world.new()
     first = w:upstream("first")
     folder = gateway_support.folder {}
-    local library = folder .. "/stuck_sine.so"
-    local compile = "cc -D_GNU_SOURCE -O1 -shared -fPIC -o %s spec/support/stuck_sine.c -ldl"
-    assert.equal(0, os.execute(compile:format(library)))
     gateway = w:gateway {
-      under = { "env", "LD_PRELOAD=" .. library },
+      under = preload(folder, "stuck_sine"),
       more = "  workers = 2,",
       models = [[
     stuck = function(req)

@@ -73,26 +73,28 @@ function ledger.answer(prompt, completion, cached)
       prompt_tokens_details = { cached_tokens = cached or 0 } } }
 end
 
-local function exec(served, sql, row)
-  local sqlite = ffi.load("sqlite3")
-  local db = ffi.new("sqlite3 *[1]")
-  local data = served.data or served.folder .. "/data"
-  assert(sqlite.sqlite3_open(data .. "/ledger.db", db) == 0)
-  sqlite.sqlite3_busy_timeout(db[0], 10000)
-  local status = sqlite.sqlite3_exec(db[0], sql, row, nil, nil)
-  local problem = ffi.string(sqlite.sqlite3_errmsg(db[0]))
-  sqlite.sqlite3_close(db[0])
-  assert(status == 0, problem)
-end
-
---- Lets nobody else write into its database; gives the function that lets go.
-function ledger.hold(served)
+--- Runs that in its database; gives the library and the connection, which is to be closed.
+local function open(served, sql, row)
   local sqlite = ffi.load("sqlite3")
   local db = ffi.new("sqlite3 *[1]")
   assert(sqlite.sqlite3_open((served.data or served.folder .. "/data") .. "/ledger.db", db) == 0)
   sqlite.sqlite3_busy_timeout(db[0], 10000)
-  assert(sqlite.sqlite3_exec(db[0], "BEGIN IMMEDIATE", nil, nil, nil) == 0)
-  return function() sqlite.sqlite3_close(db[0]) end
+  local status = sqlite.sqlite3_exec(db[0], sql, row, nil, nil)
+  if status == 0 then return sqlite, db[0] end
+  local problem = ffi.string(sqlite.sqlite3_errmsg(db[0]))
+  sqlite.sqlite3_close(db[0])
+  error(problem, 0)
+end
+
+local function exec(served, sql, row)
+  local sqlite, db = open(served, sql, row)
+  sqlite.sqlite3_close(db)
+end
+
+--- Lets nobody else write into its database; gives the function that lets go.
+function ledger.hold(served)
+  local sqlite, db = open(served, "BEGIN IMMEDIATE")
+  return function() sqlite.sqlite3_close(db) end
 end
 
 --- Writes into the database of a gateway that is at rest, as nothing but the clerk does; data: its
@@ -117,6 +119,19 @@ function ledger.request(members)
     messages = { { role = "user", content = "hi" } } }
   for name, value in pairs(members or {}) do body[name] = value end
   return cjson.encode(body)
+end
+
+--- A request of whoever has these headers, which the upstream answers; gives its status.
+function ledger.serve(served, upstream, headers)
+  local client = served:request { body = ledger.request(), headers = headers }
+  upstream:answer(200, ledger.answer(10, 5), { Connection = "close" })
+  return client:read_response().status
+end
+
+--- One that nobody answers: its status and the error's code.
+function ledger.refusal(served, headers)
+  local response = served:request({ body = ledger.request(), headers = headers }):read_response()
+  return response.status, cjson.decode(response.body).error.code
 end
 
 return ledger
